@@ -1,0 +1,56 @@
+# make quickstart   pretrain, evaluate, fine-tune and export on the embedded digits; ends with a table
+# make test         the fast tests          make test-slow   the real commands, end to end
+# make lint         formatter check, linter, types            make check   lint and test
+# make format       format the code
+#
+# PYTHON=python3.11 make test uses that interpreter as it is; otherwise .venv is made with the pinned packages.
+
+ifdef PYTHON
+RUN := $(PYTHON)
+else
+RUN := .venv/bin/python
+INSTALLED := .venv/installed
+INSTALLED_DEV := .venv/installed-dev
+endif
+RUNS ?= runs/digits
+
+.PHONY: quickstart test test-slow lint check format clean
+
+quickstart: $(INSTALLED)
+	$(RUN) -m tf_simclr.pretrain --flagfile=flags/digits/pretrain.cfg --model_dir=$(RUNS)/pretrain
+	$(RUN) -m tf_simclr.linear_eval --flagfile=flags/digits/linear_eval.cfg --checkpoint=$(RUNS)/pretrain --model_dir=$(RUNS)/linear_eval
+	$(RUN) -m tf_simclr.finetune --flagfile=flags/digits/finetune.cfg --checkpoint=$(RUNS)/pretrain --model_dir=$(RUNS)/finetune
+	$(RUN) -m export --checkpoint=$(RUNS)/linear_eval --output_dir=$(RUNS)/export --overwrite
+	$(RUN) -m tf_simclr.label_efficiency --flagfile=flags/digits/label_efficiency.cfg --checkpoint=$(RUNS)/pretrain --model_dir=$(RUNS)/label_efficiency
+	@echo "reports:     $(RUNS)/*/report.html"
+	@echo "SavedModels: $(RUNS)/export/encoder, projection_head, classifier"
+
+# Two processes: most of a test's time is the tracing of graphs, which is Python on one core.
+test: $(INSTALLED_DEV)
+	$(RUN) -m pytest -m "not slow" -n 2 --dist loadfile
+
+test-slow: $(INSTALLED_DEV)
+	$(RUN) -m pytest -m slow
+
+lint: $(INSTALLED_DEV)
+	$(RUN) -m ruff format --check .
+	$(RUN) -m ruff check .
+	$(RUN) -m mypy
+
+check: lint test
+
+format: $(INSTALLED_DEV)
+	$(RUN) -m ruff format .
+	$(RUN) -m ruff check --fix .
+
+clean:
+	rm -rf .venv runs .pytest_cache .mypy_cache .ruff_cache .hypothesis
+
+.venv/installed: requirements.txt constraints.txt
+	test -x .venv/bin/python || "$$(sh .ci/find_python)" -m venv .venv
+	.venv/bin/python -m pip install --quiet --disable-pip-version-check -r requirements.txt
+	touch $@
+
+.venv/installed-dev: .venv/installed requirements-dev.txt
+	.venv/bin/python -m pip install --quiet --disable-pip-version-check -r requirements-dev.txt
+	touch $@

@@ -1,0 +1,1 @@
+"""SavedModels of a run's encoder, projection head and classifier: `python -m export`."""

@@ -1,0 +1,69 @@
+"""`python -m export`: SavedModels of a run, or the checks of an export."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+
+from absl import flags
+
+
+def define_flags() -> flags.FlagValues:
+    values = flags.FlagValues()
+    flags.DEFINE_string("checkpoint", "", "run folder, or a checkpoint's prefix, to export", values)
+    flags.DEFINE_string("output_dir", "", "folder for <model>/<step>/", values)
+    flags.DEFINE_list("format", ["saved_model"], "any of saved_model, tflite, onnx", values)
+    flags.DEFINE_bool("overwrite", False, "replace a <step> that exists", values)
+    flags.DEFINE_multi_string("verify", [], "check this <model> or <model>/<step> instead", values)
+    flags.DEFINE_bool("help", False, "show this help", values)
+    return values
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Runs and returns the exit code: 0, 1 where a check fails, 2 for a mistake of the user's."""
+    values = define_flags()
+    try:
+        rest = values(["export", *arguments])[1:]
+    except (flags.Error, UnicodeDecodeError) as error:
+        return _mistake(error)
+    if values.help:
+        print(f"{__doc__}\n{values.get_help()}")
+        return 0
+    if rest or not (values.verify or (values.checkpoint and values.output_dir)):
+        return _mistake(
+            f"unexpected {rest[0]!r}" if rest else "give --checkpoint and --output_dir, or --verify"
+        )
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    os.environ["CUDA_VISIBLE_DEVICES"] = "-1"  # TF32 on a GPU would not answer to 1e-5
+    if values.verify:
+        from export import verify
+
+        return verify.main(values.verify)
+    return _export(values)
+
+
+def _export(values: flags.FlagValues) -> int:
+    from export import formats
+    from tf_simclr.errors import UsageError
+
+    try:
+        formats.check(values.format)
+        from export.saved_model import export_run
+        from tf_simclr.training.loading import load_run
+
+        run = load_run(values.checkpoint)
+        for folder in export_run(run, values.output_dir, overwrite=values.overwrite, formats=values.format):
+            print(folder)
+    except UsageError as error:
+        return _mistake(error)
+    return 0
+
+
+def _mistake(error: object) -> int:
+    print(f"export: {' '.join(str(error).split())}", file=sys.stderr)
+    return 2
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

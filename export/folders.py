@@ -1,0 +1,70 @@
+"""Version folders that are whole or absent: written under a hidden name, renamed when finished."""
+
+from __future__ import annotations
+
+import shutil
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from tf_simclr.errors import UsageError
+
+
+class Versions:
+    """The folders `<output_dir>/<model>/<step>` that one export writes.
+
+    `folder(model)` gives a hidden sibling to write into; `publish` renames all of them. TensorFlow Serving
+    reads integers only, so it never sees the hidden ones.
+    """
+
+    def __init__(self, output_dir: str, step: int, overwrite: bool) -> None:
+        if "://" in output_dir:
+            raise UsageError(f"--output_dir={output_dir}: export to a local folder and copy that")
+        self._root, self._step, self._overwrite = Path(output_dir), step, overwrite
+        self.unfinished: dict[str, Path] = {}
+
+    def final(self, model: str) -> Path:
+        return self._root / model / str(self._step)
+
+    def refuse_existing(self, models: list[str]) -> None:
+        """Raises UsageError when a number is taken and may not be overwritten."""
+        taken = [str(self.final(model)) for model in models if self.final(model).exists()]
+        if taken and not self._overwrite:
+            raise UsageError(f"{taken[0]} exists: give another --output_dir, or --overwrite to replace it")
+
+    def folder(self, model: str) -> Path:
+        """A new hidden folder beside the final one."""
+        final = self.final(model)
+        hidden = final.with_name(f".{self._step}-{uuid.uuid4().hex[:8]}")
+        try:
+            hidden.mkdir(parents=True)
+        except OSError as error:
+            raise UsageError(f"--output_dir={self._root}: cannot be written ({error.strerror})") from error
+        self.unfinished[model] = hidden
+        return hidden
+
+    def publish(self) -> list[Path]:
+        """Renames every hidden folder to its number; an overwritten one is moved away first."""
+        self.refuse_existing(list(self.unfinished))  # another export may have come first
+        published = []
+        for model, hidden in self.unfinished.items():
+            final, old = self.final(model), hidden.with_name(f"{hidden.name}-replaced")
+            if final.exists():
+                final.rename(old)
+            hidden.rename(final)
+            shutil.rmtree(old, ignore_errors=True)
+            published.append(final)
+        self.unfinished = {}
+        return published
+
+
+@contextmanager
+def versions(output_dir: str, step: int, overwrite: bool) -> Iterator[Versions]:
+    """Yields the folders of one export and removes whatever was not published."""
+    pending = Versions(output_dir, step, overwrite)
+    try:
+        yield pending
+    finally:
+        for hidden in pending.unfinished.values():
+            shutil.rmtree(hidden, ignore_errors=True)

@@ -1,0 +1,156 @@
+"""The parts of a run as an export computes them: float32 copies, their calls, signatures and test inputs."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from export import signatures, verification
+from export.signatures import Preprocess
+
+
+@dataclasses.dataclass(frozen=True)
+class Models:
+    """What is exported and what its files say of it.
+
+    Attributes:
+        encoder: images [b, h, w, 3] float32 in [0, 1] to h [b, D].
+        image_size: side of the run's images in pixels, for `serving_bytes`.
+        step: the run's step; it names the version.
+        projection_head: h to z, with its layers in `dense_layers`; None: not exported.
+        classifier: to logits, from head layer `head_layer`'s output; 0: from h. None: not exported.
+        class_names: one a class; empty: the numbers.
+        center_crop_fraction, resize_first: of the run's evaluation view; see `data.views.evaluation_view`.
+        config: the run's configuration, as JSON holds it.
+        git_commit: of the code that trained, where known.
+        top1: measured accuracy in percent, where known.
+    """
+
+    encoder: tf.keras.Model
+    image_size: int
+    step: int
+    projection_head: tf.keras.layers.Layer | None = None
+    classifier: tf.keras.layers.Layer | None = None
+    head_layer: int = 0
+    class_names: Sequence[str] = ()
+    center_crop_fraction: float | None = None
+    resize_first: bool = False
+    config: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    git_commit: str | None = None
+    top1: float | None = None
+
+
+@dataclasses.dataclass(frozen=True)
+class Part:
+    """One SavedModel.
+
+    Attributes:
+        call: (inputs, training) to outputs, by `layers`.
+        layers: float32 and built; their variables are the export's, in order.
+        spec: of the inputs.
+        signatures: by name.
+        cases: inputs to compare on.
+        named: the layers that a head shows as sub-objects.
+    """
+
+    call: signatures.Call
+    layers: Sequence[tf.keras.layers.Layer]
+    spec: tf.TensorSpec
+    signatures: signatures.Signatures
+    cases: Sequence[np.ndarray]
+    named: Mapping[str, tf.keras.layers.Layer] = dataclasses.field(default_factory=dict)
+
+
+def build(models: Models, preprocess: Preprocess) -> dict[str, Part]:
+    """The parts by the name of their folder: `encoder`, and `projection_head` and `classifier` if there.
+
+    `preprocess` maps an encoded image (scalar string) to [s, s, 3] float32 in [0, 1].
+    """
+    size = models.image_size
+    encoder = float32_copy(models.encoder, [1, size, size, 3])
+    parts = {"encoder": _encoder(encoder, preprocess, size)}
+    h = encoder(tf.zeros([1, size, size, 3]))
+    features = [encoder]
+    if models.projection_head is not None:
+        head = float32_copy(models.projection_head, h.shape)
+        parts["projection_head"] = _head(head, h.shape[-1])
+        features += head.dense_layers[: models.head_layer]
+    if models.classifier is not None:
+        for layer in features[1:]:
+            h = layer(h)
+        classifier = float32_copy(models.classifier, h.shape)
+        parts["classifier"] = _classifier(features, classifier, preprocess, size)
+    return parts
+
+
+def _encoder(encoder: tf.keras.Model, preprocess: Preprocess, size: int) -> Part:
+    call = in_order([encoder])
+    served = signatures.encoder_signatures(call, preprocess, size)
+    return Part(call, [encoder], signatures.IMAGES, served, verification.image_cases(size))
+
+
+def _head(head: tf.keras.layers.Layer, width: int) -> Part:
+    call = in_order([head])
+    served = signatures.head_signatures(call, width)
+    named = {layer.name: layer for layer in head.dense_layers}
+    return Part(call, [head], signatures.vectors(width), served, verification.vector_cases(width), named)
+
+
+def _classifier(
+    features: Sequence[tf.keras.layers.Layer],
+    classifier: tf.keras.layers.Layer,
+    preprocess: Preprocess,
+    size: int,
+) -> Part:
+    represent = in_order(features)
+
+    def call(images: tf.Tensor, training: bool) -> tf.Tensor:
+        return classifier(represent(images, training))
+
+    served = signatures.classifier_signatures(call, preprocess, size)
+    return Part(call, [*features, classifier], signatures.IMAGES, served, verification.image_cases(size))
+
+
+def in_order(layers: Sequence[tf.keras.layers.Layer]) -> signatures.Call:
+    """The call that applies the layers one after another."""
+
+    def call(inputs: tf.Tensor, training: bool) -> tf.Tensor:
+        for layer in layers:
+            inputs = layer(inputs, training=training)
+        return inputs
+
+    return call
+
+
+def float32_copy(layer: tf.keras.layers.Layer, input_shape: Sequence[int]) -> tf.keras.layers.Layer:
+    """The same layer with its weights, in float32, all of it trainable, batch norm not synchronised."""
+    config = {key: value for key, value in layer.get_config().items() if key not in ("dtype", "trainable")}
+    if "global_bn" in config:
+        config["global_bn"] = False
+    with _float32(), tf.device("/CPU:0"):  # where verification runs; a SavedModel keeps no device
+        copy = type(layer).from_config(config)
+        copy(tf.zeros(input_shape))
+    # By the object graph, since a frozen layer lists its variables in another order.
+    with tempfile.TemporaryDirectory() as folder:
+        path = tf.train.Checkpoint(layer=layer).write(os.path.join(folder, "weights"))
+        tf.train.Checkpoint(layer=copy).read(path).assert_consumed()
+    return copy
+
+
+@contextmanager
+def _float32() -> Iterator[None]:
+    policy, floatx = tf.keras.mixed_precision.global_policy(), tf.keras.backend.floatx()
+    tf.keras.backend.set_floatx("float32")
+    tf.keras.mixed_precision.set_global_policy("float32")
+    try:
+        yield
+    finally:
+        tf.keras.backend.set_floatx(floatx)
+        tf.keras.mixed_precision.set_global_policy(policy)

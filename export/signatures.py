@@ -1,0 +1,95 @@
+"""The traced functions of an export.
+
+An export is a Reusable SavedModel: `__call__(inputs, training=False)`, `variables`, `trainable_variables`
+and `regularization_losses`. It holds functions and variables only, no Keras object, so that any later
+TensorFlow and Keras loads it. `serve` and `serve_training` are the same call with `training` fixed: Keras 3's
+`TFSMLayer` looks for such endpoints.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+
+import tensorflow as tf
+
+Call = Callable[[tf.Tensor, bool], tf.Tensor]
+Preprocess = Callable[[tf.Tensor], tf.Tensor]  # an encoded image to [s, s, 3] float32 in [0, 1]
+Signatures = Mapping[str, Callable[..., Mapping[str, tf.Tensor]]]
+
+IMAGES = tf.TensorSpec([None, None, None, 3], tf.float32, name="inputs")
+
+
+def vectors(width: int) -> tf.TensorSpec:
+    """The input of a head: [b, width] float32."""
+    return tf.TensorSpec([None, width], tf.float32, name="inputs")
+
+
+def reusable(
+    call: Call, inputs: tf.TensorSpec, layers: Sequence[tf.keras.layers.Layer]
+) -> tf.train.Checkpoint:
+    """Wraps `call(inputs, training)`, computed by `layers`, as a Reusable SavedModel's root or part."""
+
+    @tf.function
+    def traced(inputs: tf.Tensor, training: bool = False) -> tf.Tensor:
+        return call(inputs, training)
+
+    for training in (False, True):
+        traced.get_concrete_function(inputs, training=training)
+    root = tf.train.Checkpoint()
+    root.__call__ = traced
+    root.serve = tf.function(lambda inputs: call(inputs, False), input_signature=[inputs])
+    root.serve_training = tf.function(lambda inputs: call(inputs, True), input_signature=[inputs])
+    root.variables = [variable for layer in layers for variable in layer.variables]
+    root.trainable_variables = [variable for layer in layers for variable in layer.trainable_variables]
+    root.regularization_losses = [
+        _loss(layer, index) for layer in layers for index in range(len(layer.losses))
+    ]
+    return root
+
+
+def _loss(layer: tf.keras.layers.Layer, index: int) -> Callable[[], tf.Tensor]:
+    return tf.function(lambda: layer.losses[index], input_signature=[])
+
+
+def encoder_signatures(call: Call, preprocess: Preprocess, image_size: int) -> Signatures:
+    """`images` [b, h, w, 3] float32 in [0, 1], or `image_bytes` [b] string, to `default` [b, D]."""
+    outputs = _image_signatures(lambda images: {"default": call(images, False)}, preprocess, image_size)
+    return {**outputs, "image_feature_vector": outputs["serving_default"]}
+
+
+def classifier_signatures(call: Call, preprocess: Preprocess, image_size: int) -> Signatures:
+    """As the encoder's, to `default` (logits) and `probabilities`, both [b, classes]."""
+
+    def outputs(images: tf.Tensor) -> Mapping[str, tf.Tensor]:
+        logits = call(images, False)
+        return {"default": logits, "probabilities": tf.nn.softmax(logits)}
+
+    return _image_signatures(outputs, preprocess, image_size)
+
+
+def head_signatures(call: Call, width: int) -> Signatures:
+    """`representations` [b, D] float32 to `default` [b, P]."""
+    spec = tf.TensorSpec([None, width], tf.float32, name="representations")
+    return {
+        "serving_default": tf.function(
+            lambda representations: {"default": call(representations, False)}, input_signature=[spec]
+        )
+    }
+
+
+def _image_signatures(
+    outputs: Callable[[tf.Tensor], Mapping[str, tf.Tensor]],
+    preprocess: Preprocess,
+    image_size: int,
+) -> Signatures:
+    image = tf.TensorSpec([image_size, image_size, 3], tf.float32)
+
+    @tf.function(input_signature=[tf.TensorSpec([None, None, None, 3], tf.float32, name="images")])
+    def serve_images(images: tf.Tensor) -> Mapping[str, tf.Tensor]:
+        return outputs(images)
+
+    @tf.function(input_signature=[tf.TensorSpec([None], tf.string, name="image_bytes")])
+    def serve_bytes(image_bytes: tf.Tensor) -> Mapping[str, tf.Tensor]:
+        return outputs(tf.map_fn(preprocess, image_bytes, fn_output_signature=image))
+
+    return {"serving_default": serve_images, "serving_bytes": serve_bytes}

@@ -1,0 +1,65 @@
+"""verification.npz: inputs and what the live model answered, for `--verify` to compare with."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import tensorflow as tf
+
+from export.signatures import Preprocess
+
+BATCHES = (1, 7)
+
+
+def image_cases(image_size: int) -> list[np.ndarray]:
+    """Images [b, h, w, 3] float32 in [0, 1]: batch 1 and 7, the run's size and one that is not square."""
+    sizes = ((image_size, image_size), (max(image_size * 3 // 4, 1), image_size))
+    generator = np.random.default_rng(0)
+    return [
+        generator.integers(0, 256, (batch, *size, 3)).astype(np.float32) / 255
+        for batch in BATCHES
+        for size in sizes
+    ]
+
+
+def vector_cases(width: int) -> list[np.ndarray]:
+    """Representations [b, width] float32, not negative, as pooled ReLUs are."""
+    generator = np.random.default_rng(0)
+    return [np.abs(generator.standard_normal((batch, width))).astype(np.float32) for batch in BATCHES]
+
+
+def arrays(
+    root: tf.train.Checkpoint, cases: Sequence[np.ndarray], layers: Sequence[tf.keras.layers.Layer]
+) -> dict[str, np.ndarray]:
+    """Keys `inputs_{i}`, `inference_{i}`, `training_{i}`; the statistics of `layers` stay as they were.
+
+    Args:
+        root: what `signatures.reusable` made of the live layers, before any saving. It runs in graph mode, as
+            the export does: eager arithmetic differs in the last bits.
+        cases: inputs.
+        layers: those that compute `root`.
+    """
+    before = [layer.get_weights() for layer in layers]
+    found = {f"inputs_{index}": inputs for index, inputs in enumerate(cases)}
+    with tf.device("/CPU:0"):
+        for mode, live in (("inference", root.serve), ("training", root.serve_training)):
+            for index, inputs in enumerate(cases):
+                found[f"{mode}_{index}"] = live(tf.constant(inputs)).numpy()
+                for layer, weights in zip(layers, before, strict=True):
+                    layer.set_weights(weights)
+    return found
+
+
+def encoded_images(preprocess: Preprocess, image_size: int) -> dict[str, np.ndarray]:
+    """Keys `jpeg`, `png`: files as uint8; `jpeg_image`, `png_image`: [s, s, 3] as evaluation sees it."""
+    height, width = image_size * 5 // 4 + 1, image_size * 3 // 2 + 1
+    vertical, horizontal = np.mgrid[0:height, 0:width]
+    waves = [np.sin(vertical / 3), np.cos(horizontal / 4), np.sin((vertical + horizontal) / 5)]
+    picture = tf.constant((np.stack(waves, -1) * 127 + 128).astype(np.uint8))
+    found = {}
+    for name, encode in (("jpeg", tf.io.encode_jpeg), ("png", tf.io.encode_png)):
+        encoded = encode(picture)
+        found[name] = np.frombuffer(encoded.numpy(), np.uint8)
+        found[f"{name}_image"] = tf.function(preprocess)(encoded).numpy()
+    return found

@@ -1,0 +1,64 @@
+"""Every command in README.md and docs/ is parsed against the real flags; README's Python runs."""
+
+from __future__ import annotations
+
+import importlib
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from export import __main__ as export_main
+from tf_simclr import flag_definitions
+
+ROOT = Path(__file__).resolve().parents[2]
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+
+
+def shell_lines(page: Path) -> list[str]:
+    blocks = re.findall(r"```sh\n(.*?)```", page.read_text(), flags=re.DOTALL)
+    lines = [line for block in blocks for line in block.replace("\\\n", " ").splitlines()]
+    return [line for line in lines if re.search(r"\bpython -m (tf_simclr|export)|^make ", line)]
+
+
+COMMANDS = [(page.name, line) for page in PAGES for line in shell_lines(page)]
+
+
+@pytest.mark.parametrize(("page", "line"), COMMANDS, ids=[f"{page}: {line[:60]}" for page, line in COMMANDS])
+def test_the_command_is_known_with_its_flags(page: str, line: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(ROOT)
+    words = shlex.split(line, comments=True)
+    while words and re.fullmatch(r"[A-Z_]+=.*", words[0]):
+        words.pop(0)
+    if words[:2] == ["python", "-m"] and words[2].startswith("tf_simclr."):
+        command = importlib.import_module(words[2]).COMMAND
+        flag_definitions.parse(command, [word for word in words[3:] if not word.startswith("--checkpoint=")])
+    elif words[:3] == ["python", "-m", "export"]:
+        assert export_main.define_flags()(["export", *words[3:]])[1:] == []
+    elif words and words[0] == "make":
+        targets = re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), flags=re.MULTILINE)
+        assert {word for word in words[1:] if "=" not in word} <= set(targets)
+
+
+@pytest.mark.parametrize("page", [*PAGES, ROOT / "CONTRIBUTING.md"], ids=lambda page: page.name)
+def test_links_lead_somewhere(page: Path) -> None:
+    links = re.findall(r"\]\((?!https?:)([^)#]+)", page.read_text())
+    assert [link for link in links if not (page.parent / link).exists()] == []
+
+
+def test_readme_names_every_command() -> None:
+    text = (ROOT / "README.md").read_text()
+    for path in (ROOT / "tf_simclr").glob("*.py"):
+        if "COMMAND = " in path.read_text():
+            assert f"`python -m tf_simclr.{path.stem}`" in text
+
+
+@pytest.mark.slow
+def test_readmes_python_runs() -> None:
+    (code,) = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), flags=re.DOTALL)
+    code += "\nassert h.shape == (8, 128), h.shape\n"
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr

@@ -1,0 +1,291 @@
+"""The pretraining model: its step against a plain transcription, and what it must not do."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from tf_simclr.augment import Augmentations, ColorDistortion, GaussianBlur
+from tf_simclr.errors import UsageError
+from tf_simclr.models import BatchNorm, ProjectionHead, SimCLR
+from tf_simclr.models.simclr import ONLINE_RATE
+from tf_simclr.optimizers import LARS, WarmUpCosine
+
+N, SIDE, CLASSES, TEMPERATURE = 6, 8, 3, 0.2
+TRUST, RATE, DECAY, MOMENTUM = 0.1, 0.5, 0.01, 0.9
+
+
+@pytest.fixture
+def float64() -> Iterator[None]:
+    tf.keras.backend.set_floatx("float64")
+    yield
+    tf.keras.backend.set_floatx("float32")
+
+
+@pytest.fixture
+def policy() -> Iterator[Any]:
+    yield tf.keras.mixed_precision.set_global_policy
+    tf.keras.mixed_precision.set_global_policy("float32")
+
+
+def tiny_encoder(trainable_norm: bool = True) -> tf.keras.Model:
+    """A user's own functional encoder."""
+    norm = BatchNorm()
+    norm.trainable = trainable_norm
+    return tf.keras.Sequential(
+        [
+            tf.keras.Input([SIDE, SIDE, 3]),
+            tf.keras.layers.Conv2D(4, 3, strides=2, padding="same", use_bias=True),
+            norm,
+            tf.keras.layers.ReLU(),
+            tf.keras.layers.Conv2D(5, 3, strides=2, padding="same", use_bias=False),
+            tf.keras.layers.GlobalAveragePooling2D(),
+        ]
+    )
+
+
+def lars(rate: Any = RATE) -> LARS:
+    return LARS(rate, MOMENTUM, DECAY, trust_coefficient=TRUST)
+
+
+def make(
+    optimizer: Any = None,
+    *,
+    trainable_norm: bool = True,
+    head: str = "nonlinear",
+    run_eagerly: bool = False,
+    jit_compile: bool = False,
+    **options: Any,
+) -> SimCLR:
+    """A compiled model, always of the same initial weights."""
+    tf.keras.utils.set_random_seed(0)
+    options = {"num_classes": CLASSES, "temperature": TEMPERATURE, **options}
+    projection_head = ProjectionHead(out_dim=4) if head == "nonlinear" else tf.keras.layers.Dense(4)
+    model = SimCLR(tiny_encoder(trainable_norm), projection_head, **options)
+    model.compile(optimizer=optimizer or lars(), run_eagerly=run_eagerly, jit_compile=jit_compile)
+    return model
+
+
+def batch(n: int = N, kind: str = "uint8") -> dict[str, tf.Tensor]:
+    rng = np.random.default_rng(1)
+    views = rng.integers(0, 256, [n, 2, SIDE, SIDE, 3]).astype(np.uint8)
+    views[:, 1] = views[:, 0] // 2 + views[:, 1] // 2
+    if kind == "float32":
+        views = (views / 255).astype(np.float32)
+    return {"views": tf.constant(views), "label": tf.constant(rng.integers(0, CLASSES, n))}
+
+
+def train(model: SimCLR, data: dict[str, tf.Tensor], steps: int = 1) -> dict[str, list[float]]:
+    """`steps` steps on the same batch, by `fit`."""
+    dataset = tf.data.Dataset.from_tensors(data).repeat(steps)
+    return model.fit(dataset, verbose=0).history
+
+
+def values(variables: list[tf.Variable]) -> list[np.ndarray]:
+    return [variable.numpy() for variable in variables]
+
+
+def plain_step(model: SimCLR, data: dict[str, tf.Tensor]) -> tuple[float, list[np.ndarray]]:
+    """Loss and new weights by Algorithm 1 in explicit loops, NT-Xent at 2L, LARS by its formula."""
+    images = tf.cast(data["views"], tf.float64) / 255
+    labels = np.asarray(data["label"])
+    with tf.GradientTape() as tape:
+        h = model.encoder(tf.concat([images[:, 0], images[:, 1]], 0), training=True)
+        z = model.projection_head(h, training=True)
+        u = z / tf.sqrt(tf.reduce_sum(z**2, axis=1, keepdims=True))
+        terms = []
+        for i in range(2 * N):
+            j = (i + N) % (2 * N)
+            denominator = sum(
+                tf.exp(tf.tensordot(u[i], u[k], 1) / TEMPERATURE) for k in range(2 * N) if k != i
+            )
+            terms.append(tf.math.log(denominator) - tf.tensordot(u[i], u[j], 1) / TEMPERATURE)
+        contrastive = tf.add_n(terms) / N
+        kernel, bias = model.classifier.dense.kernel, model.classifier.dense.bias
+        log_p = tf.nn.log_softmax(tf.stop_gradient(h) @ kernel + bias)
+        online = -tf.add_n([log_p[v * N + i, labels[i]] for v in range(2) for i in range(N)]) / (2 * N)
+        loss = contrastive + ONLINE_RATE * online
+    gradients = tape.gradient(loss, model.trainable_variables)
+    updated = []
+    for variable, gradient in zip(model.trainable_variables, gradients, strict=True):
+        rate, update = RATE, gradient.numpy()
+        if variable.shape.rank > 1 and variable is not kernel:
+            update = update + DECAY * variable.numpy()
+            rate *= TRUST * np.linalg.norm(variable.numpy()) / np.linalg.norm(update)
+        updated.append(variable.numpy() - rate * update)
+    return float(contrastive), updated
+
+
+@pytest.mark.usefixtures("float64")
+@pytest.mark.parametrize("eager", [True, False])
+def test_a_step_equals_a_plain_transcription(eager: bool) -> None:
+    model, data = make(run_eagerly=eager), batch()
+    twin = make()
+    loss, expected = plain_step(twin, data)
+    history = train(model, data)
+    np.testing.assert_allclose(history["contrastive_loss"], [loss], rtol=1e-6)
+    for variable, value in zip(model.trainable_variables, expected, strict=True):
+        np.testing.assert_allclose(variable.numpy(), value, rtol=1e-5, atol=1e-8, err_msg=variable.name)
+
+
+def test_the_online_classifier_sends_no_gradient_to_the_encoder() -> None:
+    with_classifier, without = make(), make(num_classes=0)
+    history = train(with_classifier, batch(), 3)
+    train(without, batch(), 3)
+    for part in ("encoder", "projection_head"):
+        pairs = zip(getattr(with_classifier, part).variables, getattr(without, part).variables, strict=True)
+        for a, b in pairs:
+            np.testing.assert_array_equal(a.numpy(), b.numpy(), err_msg=a.name)
+    assert set(history) == {
+        "contrastive_loss",
+        "contrastive_accuracy",
+        "contrastive_entropy",
+        "online_loss",
+        "online_accuracy",
+    }
+    assert np.any(with_classifier.classifier.dense.bias.numpy() != 0)
+
+
+def test_vectors_and_the_classifier_are_excluded_and_nothing_else() -> None:
+    """Without gradients, decay alone would move what is not excluded."""
+    model = make(LARS(1.0, 0.0, 0.5, trust_coefficient=1.0))
+    before = values(model.trainable_variables)
+    classifier = {variable.ref() for variable in model.classifier.trainable_variables}
+    model.optimizer.apply_gradients(
+        [(tf.zeros_like(variable), variable) for variable in model.trainable_variables]
+    )
+    for variable, old in zip(model.trainable_variables, before, strict=True):
+        decays = variable.shape.rank > 1 and variable.ref() not in classifier
+        assert np.any(variable.numpy() != old) == decays, variable.name
+
+
+@pytest.mark.parametrize("kind", ["uint8", "float32"])
+def test_views_may_be_bytes_or_floats_and_labels_and_uniforms_absent(kind: str) -> None:
+    data = batch(kind=kind)
+    model = make(num_classes=0, augmentations=Augmentations([ColorDistortion(), GaussianBlur()]))
+    history = train(model, {"views": data["views"]}, 2)
+    assert np.isfinite(history["contrastive_loss"]).all()
+    plain = [make(), make()]
+    for twin, form in zip(plain, ("uint8", "float32"), strict=True):
+        train(twin, batch(kind=form))
+    for a, b in zip(*(values(twin.trainable_variables) for twin in plain), strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-5)
+
+
+def test_without_uniforms_every_step_draws_anew_from_the_seed() -> None:
+    augmentations = Augmentations([ColorDistortion()])
+    models = [make(augmentations=augmentations, num_classes=0) for _ in range(2)]
+    first = [model.augmented_views(batch()).numpy() for model in models]
+    np.testing.assert_array_equal(*first)
+    models[0].optimizer.iterations.assign(1)
+    assert np.any(models[0].augmented_views(batch()).numpy() != first[0])
+
+
+def test_given_uniforms_are_used_view_by_view() -> None:
+    augmentations = Augmentations([ColorDistortion()])
+    model = make(augmentations=augmentations, num_classes=0)
+    data = batch()
+    uniforms = tf.random.stateless_uniform([N, 2, augmentations.num_uniforms], [1, 2])
+    got = model.augmented_views({**data, "uniforms": uniforms})
+    for view in range(2):
+        for i in range(N):
+            alone = augmentations(data["views"][i : i + 1, view], uniforms[i : i + 1, view])
+            np.testing.assert_allclose(got[view * N + i], alone[0], atol=1e-5)
+
+
+@pytest.mark.usefixtures("float64")
+@pytest.mark.parametrize("k", [2, 3])
+def test_micro_batches_change_nothing_when_batch_norm_is_in_inference_mode(k: int) -> None:
+    whole, chunked = (
+        make(lars(WarmUpCosine(RATE, 10, 2)), trainable_norm=False, head="dense", micro_batches=micro_batches)
+        for micro_batches in (1, k)
+    )
+    histories = [train(model, batch(), 4) for model in (whole, chunked)]
+    for name, value in histories[0].items():
+        np.testing.assert_allclose(value, histories[1][name], rtol=1e-6, err_msg=name)
+    assert chunked.optimizer.iterations.numpy() == 4
+    for a, b in zip(whole.variables, chunked.variables, strict=True):
+        np.testing.assert_allclose(a.numpy(), b.numpy(), rtol=1e-7, atol=1e-9, err_msg=a.name)
+
+
+def test_micro_batches_move_the_statistics_once_to_the_mean_over_chunks() -> None:
+    data = batch()
+    chunked = make(micro_batches=3)
+    expected = []
+    for i in range(3):
+        alone = make()
+        pair = data["views"][2 * i : 2 * i + 2]
+        views = tf.cast(tf.concat([pair[:, 0], pair[:, 1]], 0), tf.float32) / 255
+        alone.encode(views, training=True)
+        expected.append(values(alone.encoder.non_trainable_variables))
+    train(chunked, data)
+    found = values(chunked.encoder.non_trainable_variables)
+    for got, chunks in zip(found, zip(*expected, strict=True), strict=True):
+        np.testing.assert_allclose(got, np.mean(chunks, axis=0), rtol=1e-4, atol=1e-6)
+
+
+def test_micro_batches_must_divide_the_images() -> None:
+    with pytest.raises(UsageError, match="--micro_batches=4 does not divide the 6 images"):
+        train(make(micro_batches=4, run_eagerly=True), batch())
+
+
+@pytest.mark.usefixtures("float64")
+def test_blocks_of_the_loss_change_nothing() -> None:
+    plain, blocks = make(), make(block_size=4)
+    train(plain, batch(), 2)
+    train(blocks, batch(), 2)
+    for a, b in zip(plain.variables, blocks.variables, strict=True):
+        np.testing.assert_allclose(a.numpy(), b.numpy(), rtol=1e-9, atol=1e-11, err_msg=a.name)
+
+
+@pytest.mark.parametrize("micro_batches", [1, 2])
+def test_the_whole_step_compiles_with_xla(micro_batches: int) -> None:
+    """The nearest stand-in for a TPU: fixed shapes, nothing without an XLA kernel."""
+    augmentations = Augmentations([ColorDistortion(), GaussianBlur()])
+    data = batch()
+    data["uniforms"] = tf.random.stateless_uniform([N, 2, augmentations.num_uniforms], [1, 2])
+    options = {"augmentations": augmentations, "micro_batches": micro_batches, "block_size": 4}
+    compiled, plain = make(jit_compile=True, **options), make(**options)
+    histories = [train(model, data, 2) for model in (compiled, plain)]
+    for name, value in histories[0].items():
+        np.testing.assert_allclose(value, histories[1][name], rtol=1e-2, err_msg=name)
+    for a, b in zip(compiled.variables, plain.variables, strict=True):
+        np.testing.assert_allclose(a.numpy(), b.numpy(), rtol=5e-2, atol=1e-3, err_msg=a.name)
+
+
+@pytest.mark.parametrize("micro_batches", [1, 2])
+def test_half_precision_scales_the_loss_and_skips_steps_that_overflow(
+    policy: Any, micro_batches: int
+) -> None:
+    policy("mixed_float16")
+    scaled = tf.keras.mixed_precision.LossScaleOptimizer
+    assert isinstance(make().optimizer, scaled)
+    model = make(scaled(lars(), initial_scale=2.0**127), micro_batches=micro_batches)
+    assert {variable.dtype for variable in model.trainable_variables} == {tf.float32}
+    before = values(model.trainable_variables)
+    train(model, batch())
+    for variable, old in zip(model.trainable_variables, before, strict=True):
+        np.testing.assert_array_equal(variable.numpy(), old)
+    assert float(model.optimizer.loss_scale) == 2.0**126
+    assert model.optimizer.iterations.numpy() == 1  # the schedule goes on
+    model = make(scaled(lars(), initial_scale=1.0), micro_batches=micro_batches)
+    history = train(model, batch())
+    assert np.isfinite(history["contrastive_loss"]).all()
+    changed = [np.any(v.numpy() != old) for v, old in zip(model.trainable_variables, before, strict=True)]
+    assert all(changed)
+
+
+@pytest.mark.parametrize("name", ["mixed_float16", "mixed_bfloat16"])
+def test_precision_is_that_of_the_encoder_alone(policy: Any, name: str) -> None:
+    reference = make()
+    expected = train(reference, batch())["contrastive_loss"]
+    policy(name)
+    model = make()
+    h, z = model.encode(tf.zeros([2, SIDE, SIDE, 3]))
+    assert h.dtype.name == name.removeprefix("mixed_")  # a user's encoder; ours casts h to float32
+    assert z.dtype == tf.float32
+    np.testing.assert_allclose(train(model, batch())["contrastive_loss"], expected, rtol=0.05)

@@ -1,0 +1,157 @@
+"""Runs batch norm on one and on two virtual CPU devices; `test_batch_norm.py` compares what it writes.
+
+A script of its own, because virtual devices must be set before TensorFlow starts.
+Usage: python two_replicas.py OUTPUT.npz
+"""
+
+from __future__ import annotations
+
+import sys
+import tempfile
+from collections.abc import Callable, Sequence
+
+import numpy as np
+
+import tf_simclr  # noqa: F401  (chooses Keras 2 before TensorFlow is imported)
+
+import tensorflow as tf  # isort: skip
+
+from tf_simclr.models import BatchNorm, ProjectionHead, ResNet
+
+Results = dict[str, np.ndarray]
+
+
+def two_cpus() -> tf.distribute.Strategy:
+    device = tf.config.list_physical_devices("CPU")[0]
+    tf.config.set_logical_device_configuration(device, [tf.config.LogicalDeviceConfiguration()] * 2)
+    return tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
+
+
+def train(
+    make: Callable[[], list],
+    values: np.ndarray,
+    split: Sequence[int],
+    strategy: tf.distribute.Strategy | None,
+) -> Results:
+    """Applies layers in training mode to `values`, `split` of them on each replica; gradients of sum(y^3)."""
+    with (strategy or tf.distribute.get_strategy()).scope():
+        layers = make()
+    shared = [variable for layer in layers for variable in layer.trainable_variables]
+
+    def step(x: tf.Tensor) -> tuple:
+        with tf.GradientTape() as tape:
+            tape.watch(x)
+            y = x
+            for layer in layers:
+                y = layer(y, training=True)
+            loss = tf.reduce_sum(y**3)
+        return y, tape.gradient(loss, [x, *shared])
+
+    if strategy is None:
+        y, gradients = tf.function(step)(tf.constant(values))
+        replicas = [(y, gradients)]
+    else:
+        parts = np.split(values, np.cumsum(split)[:-1])
+        x = strategy.experimental_distribute_values_from_function(
+            lambda c: tf.constant(parts[c.replica_id_in_sync_group])
+        )
+        y, gradients = tf.function(lambda x: strategy.run(step, [x]))(x)
+        local = strategy.experimental_local_results
+        replicas = list(zip(local(y), zip(*map(local, gradients), strict=True), strict=True))
+    results = {"outputs": np.concatenate([y for y, _ in replicas])}
+    results["gradient_input"] = np.concatenate([g[0] for _, g in replicas])
+    for i, variable in enumerate(shared, start=1):
+        results[f"gradient_{i}_{variable.name}"] = sum(g[i].numpy() for _, g in replicas)
+    for layer in layers:
+        for i, variable in enumerate(layer.non_trainable_variables):
+            results[f"moving_{i}_{variable.name}"] = variable.numpy()
+    return results
+
+
+def built(layers: list, shape: Sequence[int]) -> list:
+    for layer in layers:
+        if not layer.built:
+            layer.build(tf.TensorShape(shape))
+    return layers
+
+
+def encoder_and_head() -> list:
+    tf.keras.utils.set_random_seed(0)
+    encoder = ResNet(18, 1 / 16, stem="cifar")
+    for path, variable in encoder.variables_in_creation_order():
+        if path.endswith("gamma"):
+            variable.assign(tf.ones_like(variable))
+    head = ProjectionHead(out_dim=4)
+    head(tf.keras.Input([encoder.output_dim]))
+    return [encoder, head]
+
+
+def count_all_reduces(strategy: tf.distribute.Strategy, values: np.ndarray) -> Results:
+    original, calls = tf.distribute.ReplicaContext.all_reduce, []
+
+    def counting(self: tf.distribute.ReplicaContext, *args: object, **kwargs: object) -> tf.Tensor:
+        calls.append(self)
+        return original(self, *args, **kwargs)
+
+    tf.distribute.ReplicaContext.all_reduce = counting
+    train(lambda: built([BatchNorm()], values.shape), values, [4, 4], strategy)
+    tf.distribute.ReplicaContext.all_reduce = original
+    return {"of_both_replicas": np.array(len(calls))}
+
+
+def carried_over(strategy: tf.distribute.Strategy, values: np.ndarray) -> Results:
+    """Moving statistics after a checkpoint went from two replicas to one and back."""
+    with strategy.scope():
+        first = built([BatchNorm(global_bn=False)], values.shape)[0]
+        third = built([BatchNorm(global_bn=False)], values.shape)[0]
+    parts = strategy.experimental_distribute_values_from_function(
+        lambda c: tf.constant(np.split(values, 2)[c.replica_id_in_sync_group])
+    )
+    strategy.run(lambda x: first(x, training=True), [parts])
+    second = built([BatchNorm()], values.shape)[0]
+    with tempfile.TemporaryDirectory() as folder:
+        path = tf.train.Checkpoint(bn=first).write(f"{folder}/a")
+        tf.train.Checkpoint(bn=second).read(path).assert_consumed()
+        path = tf.train.Checkpoint(bn=second).write(f"{folder}/b")
+        tf.train.Checkpoint(bn=third).read(path).assert_consumed()
+    return {
+        f"{name}_{i}": variable.numpy()
+        for name, layer in (("saved", first), ("one", second), ("two", third))
+        for i, variable in enumerate(layer.non_trainable_variables)
+    }
+
+
+def main(output: str) -> None:
+    strategy = two_cpus()
+    tf.keras.backend.set_floatx("float64")
+    rng = np.random.default_rng(0)
+    images = rng.normal(2, 3, [8, 3, 3, 4])
+    vectors = rng.normal(-1, 2, [8, 5])
+    pictures = rng.uniform(size=[8, 8, 8, 3])
+    cases = {
+        "rank4": (lambda: built([BatchNorm()], [None, None, None, 4]), images, [5, 3]),
+        "rank2": (lambda: built([BatchNorm(center=False)], [None, 5]), vectors, [5, 3]),
+        "empty": (lambda: built([BatchNorm()], [None, 5]), vectors, [8, 0]),
+        "model": (encoder_and_head, pictures, [4, 4]),
+    }
+    results: Results = {}
+    for name, (make, values, split) in cases.items():
+        for replicas, where in (("one", None), ("two", strategy)):
+            found = train(make, values, split, where)
+            results |= {f"{name}/{replicas}/{key}": value for key, value in found.items()}
+    local = train(lambda: built([BatchNorm(global_bn=False)], [None, 5]), vectors, [4, 4], strategy)
+    results |= {f"local/{key}": value for key, value in local.items()}
+    results |= {f"all_reduces/{key}": value for key, value in count_all_reduces(strategy, images).items()}
+    results |= {f"carried/{key}": value for key, value in carried_over(strategy, vectors).items()}
+    results["vectors"] = vectors
+
+    tf.keras.backend.set_floatx("float32")
+    far = (1e4 + rng.normal(size=[64, 4, 4, 2])).astype(np.float32)
+    found = train(lambda: built([BatchNorm()], far.shape), far, [40, 24], strategy)
+    results |= {f"far/{key}": value for key, value in found.items()}
+    results["far/values"] = far
+    np.savez(output, **{key.replace(":0", ""): value for key, value in results.items()})
+
+
+if __name__ == "__main__":
+    main(sys.argv[1])

@@ -1,0 +1,263 @@
+"""Each command as a function on the tiny encoder: what it promises to leave behind."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from tf_simclr import evaluate, finetune, knn, label_efficiency, linear_eval, pretrain, training
+from tf_simclr.config import Config
+from tf_simclr.errors import UsageError
+from tf_simclr.models import Classifier
+from tf_simclr.training import outcome
+
+Make = Callable[..., Config]
+
+
+def result_of(config: Config) -> dict[str, Any]:
+    return json.loads((Path(config.run.model_dir) / "result.json").read_text())
+
+
+@pytest.fixture(scope="session")
+def linear(tiny: Make, pretrained: Config) -> Config:
+    config = tiny("linear_eval", checkpoint=pretrained.run.model_dir, optimizer="nesterov", weight_decay=0.0)
+    linear_eval.linear_eval(config)
+    return config
+
+
+def test_a_run_folder_holds_what_is_promised(pretrained: Config) -> None:
+    folder = Path(pretrained.run.model_dir)
+    names = {path.name for path in folder.iterdir()}
+    assert names >= {"config.json", "flags.cfg", "data.json", "checkpoints", "logs", "metrics.csv"}
+    assert names >= {"result.json", "report.html", "predictions.npz"}
+    assert Config.from_json((folder / "config.json").read_text()) == pretrained
+    result = result_of(pretrained)
+    assert (result["command"], result["dataset"], result["steps"], result["seed"]) == (
+        "pretrain",
+        "digits",
+        6,
+        0,
+    )
+    assert result["num_eval_examples"] == 360
+    assert 0 <= result["top1"] <= result["top5"] <= 100
+    assert result["images_per_second"] > 0
+    assert result["versions"]["tensorflow"] == tf.__version__
+    assert "http" not in (folder / "report.html").read_text().replace("http://www.w3.org", "")
+
+
+def test_metrics_hold_no_timing_and_one_row_an_epoch(tiny: Make) -> None:
+    config = tiny(train_steps=50)
+    pretrain.pretrain(config)
+    lines = (Path(config.run.model_dir) / "metrics.csv").read_text().splitlines()
+    assert lines[0].startswith("step,images,learning_rate,")
+    assert {"contrastive_loss", "contrastive_accuracy", "contrastive_entropy", "online_accuracy"} <= set(
+        lines[0].split(",")
+    )
+    assert [line.split(",")[0] for line in lines[1:]] == ["22", "44", "50"]  # 1,437 // 64 = 22 steps an epoch
+
+
+def test_linear_eval_leaves_the_encoder_alone_and_says_so(linear: Config, pretrained: Config) -> None:
+    result = result_of(linear)
+    assert result["encoder_sha256_before"] == result["encoder_sha256_after"]
+    ours, theirs = training.load_run(linear.run.model_dir), training.load_run(pretrained.run.model_dir)
+    for a, b in zip(ours.encoder.variables, theirs.encoder.variables, strict=True):
+        np.testing.assert_array_equal(a.numpy(), b.numpy())
+    assert np.any(ours.classifier.variables[0].numpy() != theirs.classifier.variables[0].numpy())
+
+
+def test_linear_eval_fails_when_one_variable_is_not_frozen(
+    tiny: Make, pretrained: Config, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def freeze_all_but_the_stem(model: Classifier) -> None:
+        for group in model.encoder.groups[1:]:
+            group.trainable = False
+
+    monkeypatch.setattr(Classifier, "freeze_encoder", freeze_all_but_the_stem)
+    config = tiny("linear_eval", checkpoint=pretrained.run.model_dir, optimizer="nesterov")
+    with pytest.raises(outcome.FrozenEncoderMoved):
+        linear_eval.linear_eval(config)
+    assert not (Path(config.run.model_dir) / "result.json").exists()
+
+
+def test_linear_eval_fails_when_batch_norm_statistics_move(
+    tiny: Make, pretrained: Config, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Moving(Classifier):
+        def features(self, images: tf.Tensor, training: bool = False) -> tf.Tensor:
+            self.encoder.groups[0].trainable = True  # batch statistics, as in the authors' TF2 code
+            return super().features(images, training=training)
+
+    monkeypatch.setattr("tf_simclr.training.build.Classifier", Moving)
+    with pytest.raises(outcome.FrozenEncoderMoved):
+        linear_eval.linear_eval(
+            tiny("linear_eval", checkpoint=pretrained.run.model_dir, optimizer="nesterov")
+        )
+
+
+def test_evaluate_gives_the_accuracy_that_the_run_had(tiny: Make, linear: Config) -> None:
+    config = tiny("evaluate", checkpoint=linear.run.model_dir)
+    evaluate.evaluate(config)
+    assert result_of(config)["top1"] == result_of(linear)["top1"]
+
+
+def test_finetune_uses_only_the_labels_it_was_given(tiny: Make, pretrained: Config) -> None:
+    config = tiny(
+        "finetune",
+        checkpoint=pretrained.run.model_dir,
+        optimizer="nesterov",
+        labels_per_class=2,
+        train_batch_size=20,
+    )
+    finetune.finetune(config)
+    ids = (Path(config.run.model_dir) / "labelled_ids.txt").read_text().splitlines()
+    assert len(ids) == len(set(ids)) == 20
+    assert result_of(config)["num_labels"] == 20
+
+
+@pytest.mark.parametrize("block", [-1, 0, 2, 4])
+def test_finetuning_trains_what_follows_the_block(tiny: Make, pretrained: Config, block: int) -> None:
+    config = tiny(
+        "finetune",
+        checkpoint=pretrained.run.model_dir,
+        optimizer="nesterov",
+        train_steps=2,
+        fine_tune_after_block=block,
+        ft_proj_selector=1 if block == -1 else 0,
+    )
+    finetune.finetune(config)
+    before, after = (training.load_run(run.run.model_dir) for run in (pretrained, config))
+    for number, (old, new) in enumerate(zip(before.encoder.groups, after.encoder.groups, strict=True)):
+        moved = any(np.any(a.numpy() != b.numpy()) for a, b in zip(old.variables, new.variables, strict=True))
+        assert moved == (number > block), f"group {number}"
+    first = [(run.projection_head.dense_layers[0].dense.kernel.numpy()) for run in (before, after)]
+    assert np.any(first[0] != first[1]) == (block == -1)
+
+
+def test_knn_reports_both_votes_and_both_k(tiny: Make, pretrained: Config) -> None:
+    config = tiny("knn", checkpoint=pretrained.run.model_dir)
+    knn.knn(config)
+    result = result_of(config)
+    assert set(result["knn"]) == {"k20_weighted", "k20_plain", "k200_weighted", "k200_plain"}
+    assert result["top1"] == result["knn"]["k200_weighted"]
+    assert result["encoder_sha256_before"] == result["encoder_sha256_after"]
+
+
+def test_knn_without_a_checkpoint_says_that_it_is_random(
+    tiny: Make, capsys: pytest.CaptureFixture[str]
+) -> None:
+    knn.knn(tiny("knn"))
+    assert "random initialisation" in capsys.readouterr().out
+
+
+def test_label_efficiency_compares_four_contestants(
+    tiny: Make, pretrained: Config, capsys: pytest.CaptureFixture[str]
+) -> None:
+    config = tiny(
+        "label_efficiency",
+        checkpoint=pretrained.run.model_dir,
+        optimizer="nesterov",
+        num_draws=2,
+        num_scratch_draws=1,
+        draws_labels_per_class="1,2",
+        train_batch_size=8,
+        train_steps=2,
+    )
+    label_efficiency.label_efficiency(config)
+    assert len(result_of(config)["mean_and_std"]) == 8
+    table = capsys.readouterr().out
+    for name in ("pretrained", "untrained", "raw pixels", "from scratch"):
+        assert name in table
+
+
+def test_preview_views_writes_a_picture_and_trains_nothing(tiny: Make, tmp_path: Path) -> None:
+    config = tiny(preview_views=str(tmp_path / "views.png"))
+    pretrain.pretrain(config)
+    assert (tmp_path / "views.png").read_bytes().startswith(b"\x89PNG")
+    assert not list(Path(config.run.model_dir).iterdir())
+
+
+@pytest.mark.parametrize(
+    ("command", "changes", "message"),
+    [
+        (pretrain.pretrain, {"dataset": ""}, "--dataset is required"),
+        (pretrain.pretrain, {"model_dir": ""}, "--model_dir is required"),
+        (pretrain.pretrain, {"dataset": "folder:/no/such"}, "/no/such"),
+        (pretrain.pretrain, {"train_split": "nosuch"}, "nosuch"),
+    ],
+)
+def test_mistakes(
+    tiny: Make, command: Callable[[Config], None], changes: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(UsageError, match=message):
+        command(tiny(**changes))
+
+
+def test_a_classifier_is_needed_to_evaluate(tiny: Make, pretrained: Config) -> None:
+    unlabelled = tiny(lineareval_while_pretraining=False, train_steps=1)
+    pretrain.pretrain(unlabelled)
+    with pytest.raises(UsageError, match="no classifier"):
+        evaluate.evaluate(tiny("evaluate", checkpoint=unlabelled.run.model_dir))
+
+
+def test_a_mistake_does_not_take_the_folder(tiny: Make) -> None:
+    config = tiny(train_steps=1)
+    with pytest.raises(UsageError, match="digist"):
+        pretrain.pretrain(config.replace(dataset="digist"))
+    pretrain.pretrain(config)
+
+
+def test_folders_without_a_test_split_and_with_some_labels_pretrain(tiny: Make, tmp_path: Path) -> None:
+    for number in range(6):
+        folder = tmp_path / ("", "a", "b")[number % 3]
+        folder.mkdir(exist_ok=True)
+        image = tf.random.stateless_uniform([9, 9, 3], [0, number], 0, 256, tf.int32)
+        tf.io.write_file(str(folder / f"{number}.png"), tf.io.encode_png(tf.cast(image, tf.uint8)))
+    config = tiny(dataset=f"folder:{tmp_path}", train_steps=2, train_batch_size=6)
+    pretrain.pretrain(config)
+    result = result_of(config)
+    assert (result["top1"], result["num_eval_examples"]) == (None, 0)
+    assert (Path(config.run.model_dir) / "views.png").exists()
+
+
+def test_weight_decay_works_with_momentum_too(tiny: Make) -> None:
+    norms = []
+    for decay in (0.0, 10.0):
+        config = tiny(optimizer="momentum", weight_decay=decay, learning_rate=0.01, train_steps=2)
+        pretrain.pretrain(config)
+        kernels = training.load_run(config.run.model_dir).encoder.trainable_variables
+        norms.append(sum(float(tf.norm(kernel)) for kernel in kernels))
+    assert norms[1] < 0.99 * norms[0]
+
+
+def test_evaluations_measure_their_time(tiny: Make, pretrained: Config) -> None:
+    config = tiny("knn", checkpoint=pretrained.run.model_dir)
+    knn.knn(config)
+    assert result_of(config)["wall_seconds"] > 0
+    assert result_of(config)["images_per_second"] > 0
+
+
+def test_a_step_that_was_not_measured_has_no_top1(pretrained: Config) -> None:
+    run = Path(pretrained.run.model_dir)
+    assert training.load_run(str(run)).top1 is not None
+    assert training.load_run(str(run / "checkpoints" / "ckpt-3")).top1 is None
+
+
+def test_head_layers_after_the_chosen_one_stay_as_they_were(tiny: Make, pretrained: Config) -> None:
+    config = tiny(
+        "finetune",
+        checkpoint=pretrained.run.model_dir,
+        optimizer="nesterov",
+        weight_decay=0.1,
+        ft_proj_selector=1,
+        train_steps=2,
+    )
+    finetune.finetune(config)
+    before, after = (training.load_run(run.run.model_dir).projection_head for run in (pretrained, config))
+    for old, new in zip(before.dense_layers[1].variables, after.dense_layers[1].variables, strict=True):
+        np.testing.assert_array_equal(old.numpy(), new.numpy())

@@ -1,0 +1,158 @@
+"""Devices: what is refused, what a resumed run may change, batches from a service."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from tf_simclr import pretrain
+from tf_simclr.config import Config
+from tf_simclr.errors import UsageError
+from tf_simclr.training import inputs, strategy
+from tf_simclr.training.cluster import Worker, this_worker
+
+ROOT = Path(__file__).resolve().parents[2]
+Make = Callable[..., Config]
+HOSTS = ["a:1", "b:1"]
+
+
+@pytest.mark.parametrize(
+    ("options", "replicas", "message"),
+    [
+        ({"train_batch_size": 30}, 4, "--train_batch_size=30 does not divide by the 4 replicas"),
+        ({"train_batch_size": 32, "micro_batches": 3}, 2, "--micro_batches=3 does not divide the 16 images"),
+        ({"train_batch_size": 32, "loss_block_size": 17}, 2, "--loss_block_size=17 does not fit"),
+    ],
+)
+def test_batches_that_do_not_divide_are_refused(options: dict[str, int], replicas: int, message: str) -> None:
+    with pytest.raises(UsageError, match=message) as error:
+        strategy.check_batch(Config("pretrain").replace(**options), replicas)
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"strategy": "one_device", "tpu_name": "x"}, "--tpu_name is for --strategy=tpu"),
+        ({"strategy": "auto", "gcp_project": "x"}, "--gcp_project is for --strategy=tpu"),
+        ({"strategy": "tpu"}, "needs --tpu_name"),
+        (
+            {"strategy": "tpu", "tpu_name": "grpc://localhost:1"},
+            "--tpu_name=grpc://localhost:1: no TPU found",
+        ),
+        ({"strategy": "multi_worker"}, "needs TF_CONFIG"),
+        ({"strategy": "mirrored", "jit_compile": True}, "needs GPUs"),
+    ],
+)
+def test_devices_that_are_not_there_are_refused(options: dict[str, object], message: str) -> None:
+    with pytest.raises(UsageError, match=message) as error:
+        strategy.make_strategy(Config("pretrain").replace(**options).devices)
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "{",
+        "[]",
+        "{}",
+        '{"cluster": {"worker": "a:1"}, "task": {"type": "worker", "index": 0}}',
+        '{"cluster": {"worker": ["a:1"]}, "task": {"type": "worker", "index": 1}}',
+        '{"cluster": {"worker": ["a:1"]}, "task": {"type": "ps", "index": 0}}',
+    ],
+)
+def test_a_tf_config_that_cannot_be_used_is_one_line(text: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TF_CONFIG", text)
+    with pytest.raises(UsageError, match="TF_CONFIG cannot be used") as error:
+        this_worker(Config("pretrain").devices)
+    assert "\n" not in str(error.value)
+
+
+def test_wrong_setups_end_with_exit_code_2(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TF_CONFIG", "{")
+    done = subprocess.run(
+        [sys.executable, "-m", "tf_simclr.pretrain", "--dataset=digits", f"--model_dir={tmp_path / 'run'}"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 2, done.stderr
+    assert done.stderr.count("\n") == 1
+    assert "TF_CONFIG" in done.stderr
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
+    ("cluster", "task", "worker"),
+    [
+        ({"worker": HOSTS}, {"type": "worker", "index": 0}, Worker(0, 2)),
+        ({"worker": HOSTS}, {"type": "worker", "index": "1"}, Worker(1, 2)),
+        ({"chief": ["c:1"], "worker": HOSTS}, {"type": "chief", "index": 0}, Worker(0, 3)),
+        ({"chief": ["c:1"], "worker": HOSTS}, {"type": "worker", "index": 0}, Worker(1, 3)),
+    ],
+)
+def test_the_chief_is_the_first_task(
+    cluster: dict[str, list[str]], task: dict[str, object], worker: Worker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TF_CONFIG", json.dumps({"cluster": cluster, "task": task}))
+    assert this_worker(Config("pretrain").devices) == worker
+    assert this_worker(Config("pretrain").replace(strategy="one_device").devices) == Worker()
+
+
+def test_steps_per_execution_change_no_row_and_no_weight(tiny: Make, pretrained: Config) -> None:
+    """6 steps, saved every 3: executions of 3 end where single steps are counted."""
+    config = tiny(steps_per_execution=3)
+    pretrain.pretrain(config)
+    ours, theirs = Path(config.run.model_dir), Path(pretrained.run.model_dir)
+    rows = [(folder / "metrics.csv").read_text().splitlines() for folder in (ours, theirs)]
+    assert len(rows[0]) == len(rows[1])
+    for own, other in zip(rows[0][1:], rows[1][1:], strict=True):
+        np.testing.assert_allclose(
+            [float(value) for value in own.split(",")],
+            [float(value) for value in other.split(",")],
+            rtol=1e-3,
+            atol=1e-3,
+        )
+    names = [
+        sorted(path.name for path in (folder / "checkpoints").glob("*.index")) for folder in (ours, theirs)
+    ]
+    assert names[0] == names[1]
+
+
+@pytest.fixture
+def services() -> list[str]:
+    """Two tf.data services of one worker each, TensorFlow's own."""
+    service = tf.data.experimental.service
+    dispatchers = [service.DispatchServer() for _ in range(2)]
+    workers = [
+        service.WorkerServer(service.WorkerConfig(dispatcher_address=dispatcher.target.split("://")[1]))
+        for dispatcher in dispatchers
+    ]
+    yield [dispatcher.target for dispatcher in dispatchers]
+    del workers, dispatchers
+
+
+def test_services_make_the_batches_that_the_process_would(tiny: Make, services: list[str]) -> None:
+    config = tiny()
+    source = inputs.train_source(config)
+    own = list(inputs.pretraining_batches(config, source, 3)(5).take(2).as_numpy_iterator())
+    for addresses in (services[0], ",".join(services)):
+        remote = inputs.pretraining_batches(config.replace(data_service=addresses), source, 3)(5)
+        for ours, theirs in zip(own, remote.take(2).as_numpy_iterator(), strict=True):
+            for name, value in ours.items():
+                np.testing.assert_array_equal(value, theirs[name], err_msg=name)
+
+
+@pytest.mark.parametrize("address", ["localhost:1", "grpc://localhost", "grpc://localhost:1"])
+def test_a_service_that_is_not_there_is_refused_at_once(tiny: Make, address: str) -> None:
+    config = tiny(data_service=address)
+    with pytest.raises(UsageError, match="--data_service="):
+        inputs.pretraining_batches(config, inputs.train_source(config), 3)

@@ -1,0 +1,113 @@
+"""The real command on two workers: together, one of them killed, one of them asked to stop."""
+
+from __future__ import annotations
+
+import csv
+import os
+import shutil
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tests.training.processes import finish, start, workers
+
+FLAGS = """
+--dataset=digits
+--image_size=8
+--resnet_depth=18
+--width_multiplier=0.125
+--train_batch_size=64
+--train_steps=40
+--warmup_epochs=0
+--proj_out_dim=8
+--nouse_flip
+--checkpoint_steps=5
+""".split()
+
+
+def command(folder: Path) -> list[str]:
+    return ["-m", "tf_simclr.pretrain", *FLAGS, f"--model_dir={folder}"]
+
+
+def wait_for_checkpoint(folder: Path, processes: list[subprocess.Popen[str]]) -> None:
+    while not list(folder.glob("checkpoints/ckpt-*.index")):
+        for process in processes:
+            assert process.poll() is None, process.communicate()[0][-3000:]
+        time.sleep(0.1)
+
+
+def rows(folder: Path) -> list[dict[str, str]]:
+    with (folder / "metrics.csv").open() as file:
+        return list(csv.DictReader(file))
+
+
+TWO_DEVICES = """
+import sys, tf_simclr, tensorflow as tf
+cpu = tf.config.list_physical_devices("CPU")[0]
+tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
+from tf_simclr import pretrain
+sys.exit(pretrain.main(sys.argv[1:]))
+"""
+
+
+def test_two_replicas_of_one_host_write_what_one_does(tmp_path: Path) -> None:
+    """The whole command: rows, checkpoints, resuming under another number of replicas, evaluation."""
+    alone, together = tmp_path / "alone", tmp_path / "together"
+    few = ["--train_steps=3", "--checkpoint_steps=2"]
+    mirrored = ["-c", TWO_DEVICES, *command(together)[2:], "--strategy=mirrored", *few]
+    assert "2 replicas" in finish(start(mirrored))
+    finish(start([*command(alone), *few]))
+    assert {path.name for path in together.iterdir()} == {path.name for path in alone.iterdir()}
+    for name, value in rows(alone)[0].items():
+        np.testing.assert_allclose(float(rows(together)[0][name]), float(value), rtol=0.05, err_msg=name)
+    shutil.rmtree(together / "checkpoints")
+    shutil.copytree(alone / "checkpoints", together / "checkpoints")
+    for newest in (together / "checkpoints").glob("ckpt-3*"):
+        newest.unlink()
+    finish(start(mirrored))  # goes on from one replica's checkpoint of step 2
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("killed", [0, 1])
+def test_a_killed_worker_stops_the_other_and_the_same_command_goes_on(tmp_path: Path, killed: int) -> None:
+    run = tmp_path / "run"
+    processes = workers([command(run), command(run)])
+    wait_for_checkpoint(run, processes)
+    os.kill(processes[killed].pid, signal.SIGKILL)
+    began = time.perf_counter()
+    output = finish(processes[1 - killed], code=75)
+    assert "lost another worker" in output
+    assert time.perf_counter() - began < 180
+    processes[killed].communicate()
+    assert not (run / "result.json").exists()
+
+    for process in workers([command(run), command(run)]):
+        finish(process)
+    assert rows(run)[-1]["step"] == "40"
+    assert not list(run.glob("**/*tf_simclr_worker*"))
+
+
+@pytest.mark.slow
+def test_two_workers_write_one_run_folder_like_one_worker(tmp_path: Path) -> None:
+    alone, together = tmp_path / "alone", tmp_path / "together"
+    for process in workers([command(together), command(together)]):
+        finish(process)
+    finish(start(command(alone)))
+    assert {path.name for path in together.iterdir()} == {path.name for path in alone.iterdir()}
+    first = [rows(folder)[0] for folder in (together, alone)]
+    for name in first[1]:  # later rows drift by float32's rounding
+        np.testing.assert_allclose(float(first[0][name]), float(first[1][name]), rtol=0.02, err_msg=name)
+
+
+@pytest.mark.slow
+def test_sigterm_to_one_worker_saves_and_stops_all(tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    processes = workers([command(run), command(run)])
+    wait_for_checkpoint(run, processes)
+    processes[1].send_signal(signal.SIGTERM)
+    for process in processes:
+        assert "stopped and saved" in finish(process, code=75)

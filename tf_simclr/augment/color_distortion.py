@@ -1,0 +1,160 @@
+"""Colour distortion of a batch of views (SimCLR App. A), pixel operations by KerasCV, draws given."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from tf_simclr.augment.keras_cv_layers import keras_cv_layers
+from tf_simclr.errors import UsageError
+
+JITTER_PROBABILITY = 0.8  # App. A
+GREY_PROBABILITY = 0.2  # App. A
+OPERATIONS = ("brightness", "contrast", "saturation", "hue")  # in the order of App. A's listing
+ORDERS = tuple(itertools.permutations(OPERATIONS))  # the 24 that order="random" draws from
+
+# Saturation and hue touch different channels of HSV and so commute: every order of the four fits into
+# these five slots, if an image takes each operation in one of them and its identity in the others.
+_SLOTS = (
+    ("saturation", "hue"),
+    ("brightness", "contrast"),
+    ("saturation", "hue"),
+    ("brightness", "contrast"),
+    ("saturation", "hue"),
+)
+
+
+class ColorDistortion:
+    """Random brightness, contrast, saturation and hue, then random grey (SimCLR App. A).
+
+    KerasCV clips to [0, 1] after every operation, as the authors' code does; the paper's listing clips
+    once, after the hue. The paper fixes the order and adds brightness; the authors' code by default
+    draws an order and multiplies (SimCLRv2).
+
+    Args:
+        strength: s of App. A, between 0 and 2.5 (there the hue reaches half the circle).
+        order: "fixed" (the paper's) or "random" (one of the 24 orders an image).
+        brightness: "additive" (the paper's) or "multiplicative".
+
+    Raises:
+        UsageError: an argument is none of these.
+    """
+
+    def __init__(self, strength: float = 1.0, order: str = "fixed", brightness: str = "additive") -> None:
+        if not 0.0 <= strength <= 2.5:
+            raise UsageError(f"--color_jitter_strength={strength}: give a number from 0 to 2.5.")
+        if order not in ("fixed", "random"):
+            raise UsageError(f"order of the colour jitter {order!r}: give fixed or random.")
+        if brightness not in ("additive", "multiplicative"):
+            raise UsageError(
+                f"brightness of the colour jitter {brightness!r}: give additive or multiplicative."
+            )
+        self.strength = float(strength)
+        self.order = order
+        self.brightness = brightness
+        self._drawn = ("jitter", *OPERATIONS, "grey") + (("order",) if order == "random" else ())
+        layers = keras_cv_layers()  # their own factors are never drawn: each call here gives them
+        self._brightness = layers.RandomBrightness(factor=0.0, value_range=(0.0, 1.0), dtype="float32")
+        self._contrast = layers.RandomContrast(factor=0.0, value_range=(0.0, 1.0), dtype="float32")
+        self._saturation = layers.RandomSaturation(factor=0.5, dtype="float32")
+        self._hue = layers.RandomHue(factor=0.0, value_range=(0.0, 1.0), dtype="float32")
+        self._grey = layers.Grayscale(output_channels=3, dtype="float32")
+
+    @property
+    def num_uniforms(self) -> int:
+        """How many independent U[0, 1) numbers one view needs."""
+        return len(self._drawn)
+
+    def ranges(self) -> dict[str, tuple[float, float]]:
+        """Lowest and highest factor of each operation (App. A); hue in turns of the full circle."""
+        spread = 0.8 * self.strength
+        around_one = (max(0.0, 1.0 - spread), 1.0 + spread)
+        return {
+            "brightness": (-spread, spread) if self.brightness == "additive" else around_one,
+            "contrast": around_one,
+            "saturation": around_one,
+            "hue": (-0.2 * self.strength, 0.2 * self.strength),
+        }
+
+    def factors_from_uniforms(self, uniforms: tf.Tensor) -> dict[str, tf.Tensor]:
+        """Turns U[0, 1) numbers [..., num_uniforms] into factors, each [...].
+
+        Returns:
+            `jitter`, `grey`: bool; `brightness`, `contrast`, `saturation`, `hue`: float32; with
+            order="random" also `order`: int32 index into `ORDERS`.
+        """
+        factors = dict(zip(self._drawn, tf.unstack(uniforms, num=self.num_uniforms, axis=-1), strict=True))
+        for name, (low, high) in self.ranges().items():
+            factors[name] = low + (high - low) * factors[name]
+        factors["jitter"] = factors["jitter"] < JITTER_PROBABILITY
+        factors["grey"] = factors["grey"] < GREY_PROBABILITY
+        if self.order == "random":
+            factors["order"] = tf.cast(factors["order"] * len(ORDERS), tf.int32)
+        return factors
+
+    def draw(self, batch_size: int, seed: Sequence[int] | tf.Tensor) -> dict[str, tf.Tensor]:
+        """Factors of `batch_size` views, a function of `seed` (two integers) alone."""
+        return self.factors_from_uniforms(tf.random.stateless_uniform([batch_size, self.num_uniforms], seed))
+
+    def __call__(self, images: tf.Tensor, factors: dict[str, tf.Tensor]) -> tf.Tensor:
+        """Distorts float32 images [B, H, W, 3] in [0, 1]; those drawn for nothing pass bit for bit."""
+        jitter = self._jitter_fixed if self.order == "fixed" else self._jitter_random
+        jittered = jitter(images, factors)
+        images = tf.where(_per_image(factors["jitter"]), jittered, images)
+        return tf.where(_per_image(factors["grey"]), self._grey.augment_images(images), images)
+
+    def _jitter_fixed(self, images: tf.Tensor, factors: dict[str, tf.Tensor]) -> tf.Tensor:
+        for name in OPERATIONS:
+            images = self._adjust(name, images, factors[name])
+        return images
+
+    def _jitter_random(self, images: tf.Tensor, factors: dict[str, tf.Tensor]) -> tf.Tensor:
+        slot_of = tf.gather(_slots_of_orders(), factors["order"])  # [B, 4]
+        identity = {"brightness": 0.0, "contrast": 1.0, "saturation": 1.0, "hue": 0.0}
+        if self.brightness == "multiplicative":
+            identity["brightness"] = 1.0
+        for slot, names in enumerate(_SLOTS):
+            for name in names:
+                taken = slot_of[:, OPERATIONS.index(name)] == slot  # [B]
+                images = self._adjust(name, images, tf.where(taken, factors[name], identity[name]))
+        return images
+
+    def _adjust(self, name: str, images: tf.Tensor, factor: tf.Tensor) -> tf.Tensor:
+        if name == "brightness" and self.brightness == "multiplicative":  # KerasCV has none
+            return tf.clip_by_value(images * _per_image(factor), 0.0, 1.0)
+        if name == "brightness":
+            return self._brightness.augment_images(images, _per_image(factor))
+        if name == "contrast":  # around each channel's mean, as tf.image
+            return self._contrast.augment_images(images, _per_image(factor))
+        if name == "saturation":  # KerasCV multiplies by x / (1 - x)
+            return self._saturation.augment_images(images, factor / (1.0 + factor))
+        return self._hue.augment_images(images, factor)
+
+    def get_config(self) -> dict[str, Any]:
+        """The constructor's arguments."""
+        return {"strength": self.strength, "order": self.order, "brightness": self.brightness}
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> ColorDistortion:
+        """The layer that `get_config` described."""
+        return cls(**config)
+
+
+def _per_image(factor: tf.Tensor) -> tf.Tensor:
+    return factor[:, tf.newaxis, tf.newaxis, tf.newaxis]  # [B, 1, 1, 1]
+
+
+def _slots_of_orders() -> np.ndarray:
+    """The slot in which each operation runs, int32 [24 orders, 4 operations]."""
+    slots = np.zeros([len(ORDERS), len(OPERATIONS)], np.int32)
+    for row, order in enumerate(ORDERS):
+        affine_done = 0  # how many of brightness and contrast came before
+        for name in order:
+            affine = name in ("brightness", "contrast")
+            slots[row, OPERATIONS.index(name)] = 2 * affine_done + affine
+            affine_done += affine
+    return slots

@@ -1,0 +1,61 @@
+"""Runs a command: flags first, TensorFlow after, and mistakes as one line with an exit code.
+
+Exit codes: 0; 2 for a mistake of the user's; 75 after an interruption that saved; 1 for our bugs.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Sequence
+
+from tf_simclr import flag_definitions
+from tf_simclr.config import Config
+from tf_simclr.errors import DoesNotFit, Interrupted, UsageError
+from tf_simclr.flag_definitions import Command
+
+USAGE_ERROR, INTERRUPTED = 2, 75
+
+
+def main(command: Command, run: Callable[[Config], object], arguments: Sequence[str] | None = None) -> int:
+    """Parses `arguments` (the command line's by default), runs, and returns the exit code."""
+    try:
+        values, config = flag_definitions.parse(command, sys.argv[1:] if arguments is None else arguments)
+        if values.help:
+            print(flag_definitions.help_text(command, values))
+            return 0
+        os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+        _run(run, config)
+    except UsageError as error:
+        print(f"{command.name}: {' '.join(str(error).split())}", file=sys.stderr)
+        for line in _details(error):
+            print(f"  {line}", file=sys.stderr)
+        return USAGE_ERROR
+    except Interrupted as error:
+        print(f"{command.name}: {error}; run the same command again to go on", file=sys.stderr)
+        return INTERRUPTED
+    return 0
+
+
+def _run(run: Callable[[Config], object], config: Config) -> None:
+    """Runs the command; an image that cannot be decoded becomes a mistake that names it."""
+    try:
+        run(config)
+    except (UsageError, Interrupted):
+        raise
+    except Exception as error:
+        from tf_simclr.training.mistakes import broken_image
+
+        mistake = broken_image(error, config)
+        if mistake is None:
+            raise
+        raise mistake from error
+
+
+def _details(error: UsageError) -> Sequence[str]:
+    """The lines below the message; what flags alone contradict is looked up in the checkpoint here."""
+    if not isinstance(error, DoesNotFit) or error.asked is None:
+        return error.details
+    from tf_simclr.training import fitting
+
+    return fitting.table_for(error.asked)

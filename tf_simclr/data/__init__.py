@@ -1,0 +1,27 @@
+"""Sources of encoded images, views, batches, and the choice of labelled examples."""
+
+from tf_simclr.data.labels import choose_labelled, require_labels, split_validation
+from tf_simclr.data.pipeline import (
+    cached,
+    evaluation_batches,
+    pretraining_batches,
+    training_batches,
+    undecodable_image,
+)
+from tf_simclr.data.records import Source
+from tf_simclr.data.sources import available_splits, default_eval_split, open_source
+
+__all__ = [
+    "Source",
+    "available_splits",
+    "cached",
+    "choose_labelled",
+    "default_eval_split",
+    "evaluation_batches",
+    "open_source",
+    "pretraining_batches",
+    "require_labels",
+    "split_validation",
+    "training_batches",
+    "undecodable_image",
+]

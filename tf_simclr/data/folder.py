@@ -1,0 +1,143 @@
+"""A folder of images: `folder:PATH`, with splits and classes by its layout, or labels from a CSV.
+
+When PATH holds only folders named train, test, validation or val, these are its splits; otherwise the whole
+is the one split `train`. Within a split folders are classes (images in them, or one level below), and images
+lying straight in it are unlabelled. Classes are the union over all splits, sorted, so that a class has the
+same number everywhere. Hidden names (with a leading dot) are passed over.
+"""
+
+from __future__ import annotations
+
+import csv
+import posixpath
+from collections.abc import Iterator
+
+import tensorflow as tf
+
+from tf_simclr.data.records import UNLABELLED, FileSource
+from tf_simclr.errors import UsageError
+
+IMAGE_EXTENSIONS = ("jpg", "jpeg", "png", "gif", "bmp")
+_SPLIT_FOLDERS = ("train", "test", "validation", "val")
+
+Row = tuple[str, int]  # path below PATH, label
+
+
+def folder_splits(path: str) -> tuple[str, ...]:
+    """Names of the splits in `path`; raises UsageError when it is no folder."""
+    return tuple(_split_prefixes(path))
+
+
+def open_folder(path: str, split: str, labels_csv: str = "") -> FileSource:
+    """Opens a split of the folder `path`, or several as `train+val`; with `labels_csv` its rows."""
+    prefixes = _split_prefixes(path)
+    parts = split.split("+")
+    if labels_csv:
+        rows, class_names = _read_csv(path, labels_csv)
+        rows = _rows_of_splits(path, rows, labels_csv, prefixes, parts)
+    else:
+        class_names = _class_names(path, prefixes)
+        rows = [row for part in parts for row in _folder_rows(path, prefixes[part], class_names)]
+    if not rows:
+        where = f"rows for it in {labels_csv}" if labels_csv else "images " + "/".join(IMAGE_EXTENSIONS)
+        raise UsageError(f"--dataset=folder:{path}: split {split!r} is empty, there are no {where}")
+    ids, labels = zip(*rows, strict=True)
+    return FileSource(f"folder:{path}", split, class_names, root=path, labels=labels, ids=ids)
+
+
+def _split_prefixes(path: str) -> dict[str, str]:
+    """{split: its folder below `path`, with a slash; empty when `path` has no split folders}."""
+    if not tf.io.gfile.isdir(path):
+        raise UsageError(f"--dataset=folder:{path}: there is no such folder")
+    folders, images = _listing(path)
+    if folders and not images and set(folders) <= set(_SPLIT_FOLDERS):
+        return {name: f"{name}/" for name in _SPLIT_FOLDERS if name in folders}
+    return {"train": ""}
+
+
+def _listing(path: str) -> tuple[list[str], list[str]]:
+    """Sorted names of the folders and of the images in `path`.
+
+    A name with an image's extension is taken for an image unseen: asking about each file is slow on GCS.
+    """
+    names = sorted(name.rstrip("/") for name in tf.io.gfile.listdir(path) if not name.startswith("."))
+    images = [name for name in names if name.lower().rpartition(".")[2] in IMAGE_EXTENSIONS]
+    others = set(names) - set(images)
+    return sorted(name for name in others if tf.io.gfile.isdir(posixpath.join(path, name))), images
+
+
+def _class_names(path: str, prefixes: dict[str, str]) -> list[str]:
+    folders = [_listing(posixpath.join(path, prefix))[0] for prefix in prefixes.values()]
+    return sorted({name for names in folders for name in names})
+
+
+def _folder_rows(path: str, prefix: str, class_names: list[str]) -> Iterator[Row]:
+    number = {name: index for index, name in enumerate(class_names)}
+    folders, images = _listing(posixpath.join(path, prefix))
+    for image in images:
+        yield prefix + image, UNLABELLED
+    for folder in folders:
+        for image in _images_below(posixpath.join(path, prefix + folder)):
+            yield f"{prefix}{folder}/{image}", number[folder]
+
+
+def _images_below(path: str) -> Iterator[str]:
+    """Images in a class's folder, and one level below."""
+    folders, images = _listing(path)
+    yield from images
+    for folder in folders:
+        for image in _listing(posixpath.join(path, folder))[1]:
+            yield f"{folder}/{image}"
+
+
+def _read_csv(path: str, labels_csv: str) -> tuple[list[Row], list[str]]:
+    """All rows of a CSV of file,label (a header `file,label` may be there), and the class names.
+
+    Labels that are all whole numbers are the class numbers; any others are names, numbered in sorted order.
+    """
+    flag = f"--labels={labels_csv}"
+    try:
+        with tf.io.gfile.GFile(labels_csv) as lines:
+            rows = [[cell.strip() for cell in row] for row in csv.reader(lines) if row]
+    except (tf.errors.OpError, csv.Error, UnicodeDecodeError) as error:
+        raise UsageError(f"{flag}: can't be read as a CSV of file,label") from error
+    if rows and [cell.lower() for cell in rows[0]] == ["file", "label"]:
+        rows = rows[1:]
+    bad = next((row for row in rows if len(row) != 2 or not all(row)), None)
+    if bad is not None:
+        raise UsageError(f"{flag}: each row must be file,label; found {','.join(bad)!r}")
+    if not rows:
+        raise UsageError(f"{flag}: there are no rows in it")
+    numbers, class_names = _class_numbers([label for _, label in rows], flag)
+    files = [file.removeprefix(path.rstrip("/") + "/").removeprefix("./") for file, _ in rows]
+    return list(zip(files, numbers, strict=True)), class_names
+
+
+def _class_numbers(labels: list[str], flag: str) -> tuple[list[int], list[str]]:
+    try:
+        numbers = [int(label) for label in labels]
+    except ValueError:
+        class_names = sorted(set(labels))
+        number = {name: index for index, name in enumerate(class_names)}
+        return [number[label] for label in labels], class_names
+    if min(numbers) < 0:
+        raise UsageError(f"{flag}: label {min(numbers)} is out of range; classes count from 0")
+    return numbers, [str(number) for number in range(max(numbers) + 1)]
+
+
+def _rows_of_splits(
+    path: str, rows: list[Row], labels_csv: str, prefixes: dict[str, str], splits: list[str]
+) -> list[Row]:
+    """The rows whose file lies in one of the splits; every row's file must lie in some split."""
+    present = {split_: set(_all_images(path, prefix)) for split_, prefix in prefixes.items()}
+    everywhere = set().union(*present.values())
+    missing = next((file for file, _ in rows if file not in everywhere), None)
+    if missing is not None:
+        raise UsageError(f"--labels={labels_csv} names {missing!r}, which is not an image in {path}")
+    wanted = set().union(*(present[split] for split in splits))
+    return [row for row in rows if row[0] in wanted]
+
+
+def _all_images(path: str, prefix: str) -> Iterator[str]:
+    class_names = _listing(posixpath.join(path, prefix))[0]
+    return (file for file, _ in _folder_rows(path, prefix, class_names))

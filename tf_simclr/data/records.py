@@ -1,0 +1,226 @@
+"""Sources: fixed sequences of encoded images, in their own order or in an epoch's.
+
+A record is {"image": scalar string of encoded bytes, "label": int64 (-1 when there is none), "id": scalar
+string}. A source hands out *tickets*, which are cheap to shuffle, skip and filter, and turns a ticket into
+its record only on `fetch`: an index where records can be read one by one, the raw record itself in a stream.
+"""
+
+from __future__ import annotations
+
+import abc
+import functools
+import hashlib
+from collections.abc import Sequence
+
+import numpy as np
+import tensorflow as tf
+
+from tf_simclr.data.views import decode_image
+
+Record = dict[str, tf.Tensor]
+UNLABELLED = -1
+
+
+class Source(abc.ABC):
+    """A split of a data set.
+
+    Attributes:
+      name: what `--dataset` said.
+      split: name of the split.
+      version: a string that changes when the data do.
+      num_examples: number of records, at least 1.
+      class_names: one name a class; empty when unlabelled.
+      num_classes: `len(class_names)`; 0 when unlabelled.
+      multi_label: a label is a vector, int64 [num_classes]: 1 present, 0 absent, -1 does not count.
+    """
+
+    def __init__(self, name: str, split: str, version: str, num_examples: int, class_names: Sequence[str]):
+        self.name = name
+        self.split = split
+        self.version = version
+        self.num_examples = num_examples
+        self.class_names = tuple(class_names)
+        self.num_classes = len(self.class_names)
+        self.multi_label = False
+
+    @abc.abstractmethod
+    def tickets(self) -> tf.data.Dataset:
+        """Tickets in the source's own order."""
+
+    @abc.abstractmethod
+    def shuffled_tickets(self, seed: tf.Tensor, buffer: int) -> tf.data.Dataset:
+        """Each ticket once, in an order that is a function of `seed` ([2] int64) alone.
+
+        `buffer` bounds what a stream holds in memory; indexed sources draw a full permutation.
+        """
+
+    @abc.abstractmethod
+    def fetch(self, ticket: tf.Tensor | Record) -> Record:
+        """The record of a ticket; runs inside tf.data."""
+
+    @abc.abstractmethod
+    def labels(self) -> np.ndarray:
+        """Labels of all records, int64 [num_examples], without decoding an image; [n, C] if multi-label."""
+
+    def decode(self, image: tf.Tensor) -> tf.Tensor:
+        """The bytes of a record's image (scalar string) -> uint8 [h, w, 3]."""
+        return decode_image(image)
+
+    def records(self) -> tf.data.Dataset:
+        """All records in order, images still encoded."""
+        return self.tickets().map(self.fetch, num_parallel_calls=tf.data.AUTOTUNE)
+
+    def subset(self, indices: np.ndarray) -> Source:
+        """The records at `indices` (int [n], strictly increasing) as a source of its own, held in memory."""
+        chosen = np.zeros(self.num_examples, bool)
+        chosen[indices] = True
+        kept = tf.constant(chosen)
+        picked = (
+            self.records()
+            .enumerate()
+            .filter(lambda i, _: kept[i])
+            .map(lambda _, record: record)
+            .take(len(indices))
+        )
+        rows = list(picked.as_numpy_iterator())
+        digest = hashlib.sha256(np.flatnonzero(chosen).astype(np.int64).tobytes()).hexdigest()[:12]
+        part = MemorySource(
+            self.name,
+            self.split,
+            f"{self.version}+{digest}",
+            self.class_names,
+            images=[row["image"] for row in rows],
+            labels=[row["label"] for row in rows],
+            ids=[row["id"] for row in rows],
+        )
+        part.multi_label = self.multi_label
+        return part
+
+
+class IndexedSource(Source):
+    """A source that can read any record by its index; tickets are int64 indices."""
+
+    def __init__(
+        self,
+        name: str,
+        split: str,
+        version: str,
+        class_names: Sequence[str],
+        *,
+        labels: Sequence[int] | np.ndarray,
+        ids: Sequence[str] | Sequence[bytes],
+    ):
+        super().__init__(name, split, version, len(ids), class_names)
+        self._labels = np.asarray(labels, np.int64)
+        with tf.device("CPU:0"):
+            self._label_tensor = tf.constant(self._labels)
+            self._ids = tf.constant(list(ids))
+
+    def tickets(self) -> tf.data.Dataset:
+        return tf.data.Dataset.range(self.num_examples)
+
+    def shuffled_tickets(self, seed: tf.Tensor, buffer: int) -> tf.data.Dataset:
+        del buffer
+        indices = tf.range(self.num_examples, dtype=tf.int64)
+        return tf.data.Dataset.from_tensor_slices(tf.random.experimental.stateless_shuffle(indices, seed))
+
+    def fetch(self, ticket: tf.Tensor) -> Record:
+        return {"image": self.read(ticket), "label": self._label_tensor[ticket], "id": self._ids[ticket]}
+
+    @abc.abstractmethod
+    def read(self, index: tf.Tensor) -> tf.Tensor:
+        """Encoded bytes of one image, scalar string."""
+
+    def labels(self) -> np.ndarray:
+        return self._labels
+
+
+class MemorySource(IndexedSource):
+    """Encoded images held in memory."""
+
+    def __init__(
+        self,
+        name: str,
+        split: str,
+        version: str,
+        class_names: Sequence[str],
+        *,
+        images: Sequence[bytes],
+        labels: Sequence[int] | np.ndarray,
+        ids: Sequence[str] | Sequence[bytes],
+    ):
+        super().__init__(name, split, version, class_names, labels=labels, ids=ids)
+        with tf.device("CPU:0"):
+            self._images = tf.constant(list(images))
+
+    def read(self, index: tf.Tensor) -> tf.Tensor:
+        return self._images[index]
+
+
+class FileSource(IndexedSource):
+    """One file an image, below `root` (local, or any path that tf.io.gfile opens); ids are relative paths."""
+
+    def __init__(
+        self,
+        name: str,
+        split: str,
+        class_names: Sequence[str],
+        *,
+        root: str,
+        labels: Sequence[int] | np.ndarray,
+        ids: Sequence[str],
+    ):
+        listing = "\n".join(f"{id_}\t{label}" for id_, label in zip(ids, labels, strict=True))
+        version = hashlib.sha256(listing.encode()).hexdigest()[:12]
+        super().__init__(name, split, version, class_names, labels=labels, ids=ids)
+        self._root = root.rstrip("/") + "/"
+
+    def read(self, index: tf.Tensor) -> tf.Tensor:
+        return tf.io.read_file(self._root + self._ids[index])
+
+
+class StreamSource(Source):
+    """Records that can only be read one after another; tickets are the records, still encoded."""
+
+    def __init__(
+        self,
+        name: str,
+        split: str,
+        version: str,
+        class_names: Sequence[str],
+        *,
+        stream: tf.data.Dataset,
+        num_examples: int,
+    ):
+        super().__init__(name, split, version, num_examples, class_names)
+        self._stream = stream
+
+    def tickets(self) -> tf.data.Dataset:
+        return self._stream
+
+    def shuffled_tickets(self, seed: tf.Tensor, buffer: int) -> tf.data.Dataset:
+        # tf.data mixes the program's global seed into `seed` (and fails where that is 0); when traced,
+        # this sets the graph's own instead, so that the order depends on `seed` alone.
+        if not tf.executing_eagerly():
+            tf.random.set_seed(1)
+        number = tf.random.stateless_uniform([], seed, minval=None, maxval=None, dtype=tf.int64)
+        return self._stream.shuffle(buffer, seed=number, reshuffle_each_iteration=False)
+
+    def fetch(self, ticket: Record) -> Record:
+        return ticket
+
+    def labels(self) -> np.ndarray:
+        return self._all_labels
+
+    @functools.cached_property
+    def _all_labels(self) -> np.ndarray:
+        batches = self._stream.map(lambda record: record["label"]).batch(1024)
+        return np.concatenate(list(batches.as_numpy_iterator()))
+
+
+class DecodedSource(MemorySource):
+    """Images decoded once and kept in memory as serialized uint8 tensors (`--cache_dataset`)."""
+
+    def decode(self, image: tf.Tensor) -> tf.Tensor:
+        pixels = tf.io.parse_tensor(image, tf.uint8)
+        return tf.ensure_shape(pixels, [None, None, 3])

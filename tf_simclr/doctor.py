@@ -1,0 +1,66 @@
+"""`python -m tf_simclr.doctor`: checks of this installation, and of a run before it is started."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+
+from tf_simclr import cli
+from tf_simclr.config import Config
+from tf_simclr.errors import UsageError
+from tf_simclr.flag_definitions import Command
+
+COMMAND = Command(
+    "doctor",
+    "parity of 1 against n devices (--parity), sizes and traffic of a planned run (--sizes)",
+    "doctor data augmentation encoder head objective optimization devices".split(),
+    {},
+)
+
+
+class CheckFailed(Exception):
+    """A check found something wrong."""
+
+
+def doctor(config: Config) -> None:
+    if not (config.doctor.parity or config.doctor.sizes):
+        raise UsageError("give --parity or --sizes (--help explains them)")
+    if config.doctor.parity:
+        check_parity(config.doctor.devices)
+    if config.doctor.sizes:
+        from tf_simclr.training import sizes
+
+        print(sizes.report(config))
+
+
+def check_parity(devices: int) -> None:
+    """Prints the largest differences between one replica and `devices`.
+
+    Raises:
+        CheckFailed: one is above the tolerance.
+    """
+    import tensorflow as tf
+
+    from tf_simclr.training import parity
+
+    names = parity.virtual_devices(devices)
+    one = parity.train(tf.distribute.get_strategy())
+    many = parity.train(tf.distribute.MirroredStrategy(names))
+    differences = parity.largest_differences(one, many)
+    print(f"largest relative differences over {parity.STEPS} steps, 1 replica against {devices}:")
+    print(parity.report(differences))
+    if not parity.holds(differences):
+        raise CheckFailed(f"above {parity.TOLERANCE:g}: {devices} replicas do not train as one")
+    print(f"parity holds: all below {parity.TOLERANCE:g}")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    try:
+        return cli.main(COMMAND, doctor, arguments)
+    except CheckFailed as error:
+        print(f"doctor: {error}", file=sys.stderr)
+        return 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

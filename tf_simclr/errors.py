@@ -1,0 +1,33 @@
+"""Exceptions that end a command without a traceback."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+
+class UsageError(ValueError):
+    """A mistake in a flag, a file or a folder.
+
+    The message is one line that names the flag or file and says what to do; commands print it, then the
+    lines of `details` where there are any, and exit with code 2.
+    """
+
+    def __init__(self, message: str, details: Sequence[str] = ()) -> None:
+        super().__init__(message)
+        self.details = tuple(details)
+
+
+class DoesNotFit(UsageError):
+    """A checkpoint of another architecture; the details are a table of what differs.
+
+    `asked` is the configuration that was asked for where the table has yet to be made.
+    """
+
+    def __init__(self, message: str, details: Sequence[str] = (), asked: Any = None) -> None:
+        super().__init__(message, details)
+        self.asked = asked
+
+
+class Interrupted(Exception):
+    """Training was asked to stop and has saved; commands exit with code 75."""

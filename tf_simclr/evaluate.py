@@ -1,0 +1,50 @@
+"""`python -m tf_simclr.evaluate`: accuracy of the classifier that a run, or an import, already has."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+
+from tf_simclr import cli
+from tf_simclr.config import Config
+from tf_simclr.errors import UsageError
+from tf_simclr.flag_definitions import Command
+
+COMMAND = Command(
+    "evaluate",
+    "accuracy of the classifier that the run of --checkpoint has",
+    "data encoder head repeats checkpoints devices run".split(),
+    {},
+)
+
+
+def evaluate(config: Config) -> None:
+    from tf_simclr.training import repeats
+
+    if config.repeats.seeds:
+        raise UsageError("--seeds: evaluating a classifier draws nothing; give the seeds to what trains it")
+    repeats.over_seeds(config, COMMAND, evaluate_once)
+
+
+def evaluate_once(config: Config) -> None:
+    from tf_simclr import training
+    from tf_simclr.training import inputs, outcome
+
+    run = training.RunFolder.open(config, COMMAND)
+    training.set_up(config)
+    training.print_evaluation_plan(run)
+    loaded = training.load_run(config.checkpoints.checkpoint)
+    source = inputs.eval_source(config)
+    loaded.require_classes(source)
+    run.write_data(source)
+
+    accuracy = outcome.evaluate(run, loaded.logits, source)
+    outcome.conclude(run, loaded.step, **accuracy)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    return cli.main(COMMAND, evaluate, arguments)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

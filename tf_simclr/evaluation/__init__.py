@@ -1,0 +1,1 @@
+"""What a frozen representation is worth: features, classifiers on them, metrics, significance."""

@@ -1,0 +1,95 @@
+"""A classifier on an encoder: linear evaluation when the encoder is frozen, fine-tuning otherwise."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import tensorflow as tf
+
+from tf_simclr.models.compiling import example_image, exclude_from_decay
+from tf_simclr.models.heads import LinearClassifier
+from tf_simclr.models.losses import REPLICAS_AGREE, as_float, cross_entropy, kernels, replica_share
+from tf_simclr.optimizers import kernels_l2
+
+
+class Classifier(tf.keras.Model):
+    """Images to logits through an encoder and, optionally, the first layers of a projection head.
+
+    What is trained is what `trainable` says of the parts: `freeze_encoder()` is linear evaluation,
+    `encoder.freeze(k)` fine-tunes what follows group k.
+
+    A batch is a dict: `image` [b, H, W, 3], uint8 or float in [0, 1]; `label` [b] integers.
+
+    Args:
+        encoder: images to h [b, D].
+        num_classes: C.
+        projection_head: needed when `head_layer` is not 0; otherwise kept beside, for export.
+        head_layer: the head layer whose output is classified; 0 is h (SimCLRv2 fine-tunes from 1).
+        zero_init: start the classifier's kernel from zero.
+        l2: weight of half the squared norm of the trained kernels, added to the loss.
+    """
+
+    def __init__(
+        self,
+        encoder: tf.keras.Model,
+        num_classes: int,
+        projection_head: tf.keras.layers.Layer | None = None,
+        *,
+        head_layer: int = 0,
+        zero_init: bool = False,
+        l2: float = 0.0,
+    ) -> None:
+        super().__init__(name="classifier_on_encoder")
+        self.distribute_reduction_method = REPLICAS_AGREE
+        if head_layer and projection_head is None:
+            raise ValueError("head_layer needs a projection_head")
+        self.encoder = encoder
+        self.projection_head = projection_head
+        for layer in projection_head.dense_layers[head_layer:] if projection_head is not None else ():
+            layer.trainable = False  # kept for export, as it was
+        self.classifier = LinearClassifier(num_classes, zero_init=zero_init)
+        self.head_layer = head_layer
+        self.l2 = l2
+        self.loss_mean = tf.keras.metrics.Mean("loss")
+        self.top1 = tf.keras.metrics.SparseCategoricalAccuracy("accuracy")
+
+    def call(self, images: tf.Tensor, training: bool = False) -> tf.Tensor:
+        """Images [b, H, W, 3] in [0, 1] to logits [b, C], float32."""
+        return self.classifier(self.features(images, training=training))
+
+    def features(self, images: tf.Tensor, training: bool = False) -> tf.Tensor:
+        """What the classifier sees: h [b, D], or the chosen head layer's output."""
+        h = self.encoder(images, training=training)
+        if not self.head_layer or self.projection_head is None:
+            return h
+        for layer in self.projection_head.dense_layers[: self.head_layer]:
+            h = layer(h, training=training)
+        return h
+
+    def freeze_encoder(self) -> None:
+        """Linear evaluation: nothing but the classifier is trained, batch norm stays in inference mode."""
+        self.encoder.trainable = False
+        if self.projection_head is not None:
+            self.projection_head.trainable = False
+
+    def compile(self, optimizer: Any = "sgd", **options: Any) -> None:
+        """As Keras's; vectors and the classifier are kept from decay and layer adaptation."""
+        h = self.encoder(example_image(self.encoder))
+        if self.projection_head is not None:
+            self.projection_head(h)
+        self(example_image(self.encoder))
+        optimizer = tf.keras.optimizers.get(optimizer)
+        exclude_from_decay(optimizer, self)
+        super().compile(optimizer=optimizer, **options)
+
+    def train_step(self, batch: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+        images, labels = as_float(batch["image"]), batch["label"]
+        with tf.GradientTape() as tape:
+            logits = self(images, training=True)  # [b, C]
+            loss = cross_entropy(logits, labels)
+            objective = replica_share(loss + kernels_l2(kernels(self), self.l2) if self.l2 else loss)
+        self.optimizer.minimize(objective, self.trainable_variables, tape=tape)
+        self.loss_mean.update_state(loss)
+        self.top1.update_state(labels, logits)
+        return {metric.name: metric.result() for metric in self.metrics}

@@ -1,0 +1,25 @@
+"""What `compile` does for both models before the first step."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import tensorflow as tf
+
+
+def example_image(encoder: tf.keras.Model) -> tf.Tensor:
+    """A black image [1, H, W, 3] that the encoder accepts, to create variables with."""
+    known = encoder.input_shape[1:] if getattr(encoder, "inputs", None) else (None, None, 3)
+    return tf.zeros([1, *(side or 32 for side in known)])
+
+
+def exclude_from_decay(optimizer: Any, model: tf.keras.Model) -> None:
+    """Keeps batch norm, biases and the linear classifier from weight decay and layer adaptation.
+
+    Batch norm's variables and biases are the vectors; they are known by what they are, not by name.
+    """
+    if not hasattr(optimizer, "exclude_from_weight_decay"):
+        return
+    vectors = [variable for variable in model.trainable_variables if variable.shape.rank <= 1]
+    classifier = model.classifier.trainable_variables if model.classifier is not None else []
+    optimizer.exclude_from_weight_decay(var_list=[*vectors, *(v for v in classifier if v.shape.rank > 1)])

@@ -1,0 +1,34 @@
+"""What the train steps share: images as floats, the classification loss, l2 on kernels."""
+
+from __future__ import annotations
+
+import tensorflow as tf
+
+REPLICAS_AGREE = "first"
+"""How `fit` takes one value of a metric from its replicas: any, since `result()` is global on all of them.
+Left to itself it would add the workers' up."""
+
+
+def as_float(images: tf.Tensor) -> tf.Tensor:
+    """Images in [0, 1]: uint8 is divided by 255, floats pass."""
+    return tf.cast(images, tf.float32) / 255.0 if images.dtype == tf.uint8 else images
+
+
+def replica_share(loss: tf.Tensor) -> tf.Tensor:
+    """A replica's mean as its share of the global mean: optimizers sum gradients over replicas."""
+    return loss / tf.cast(tf.distribute.get_strategy().num_replicas_in_sync, loss.dtype)
+
+
+def cross_entropy(logits: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
+    """Mean softmax cross-entropy of logits [b, C] against integer labels [b], over the replica's rows.
+
+    Rows without a label (-1) do not count.
+    """
+    labelled = tf.cast(labels >= 0, logits.dtype)
+    losses = tf.nn.sparse_softmax_cross_entropy_with_logits(labels=tf.maximum(labels, 0), logits=logits)
+    return tf.math.divide_no_nan(tf.reduce_sum(losses * labelled), tf.reduce_sum(labelled))
+
+
+def kernels(part: tf.Module) -> list[tf.Variable]:
+    """What weight decay applies to: trained variables but for biases and batch norm, which are vectors."""
+    return [variable for variable in part.trainable_variables if variable.shape.rank > 1]

@@ -1,0 +1,50 @@
+"""`python -m tf_simclr.pretrain`: pretraining (Sec. 2), with the online classifier when labels exist."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+
+from tf_simclr import cli
+from tf_simclr.config import Config
+from tf_simclr.flag_definitions import Command
+
+COMMAND = Command(
+    "pretrain",
+    "pretrain an encoder on unlabelled images; labels only feed the online classifier",
+    "data views augmentation encoder head objective optimization probe checkpoints devices run".split(),
+    {},
+)
+
+
+def pretrain(config: Config) -> None:
+    from tf_simclr import training
+    from tf_simclr.training import build, inputs, outcome, preview, probe
+
+    if config.probe.preview_views:
+        return preview.preview_views(config)
+    run = training.RunFolder.open(config, COMMAND)
+    strategy = training.set_up(config)
+    source = inputs.train_source(config)
+    test = inputs.optional_eval_source(config)
+    steps = config.steps(source.num_examples)
+    with strategy.scope():
+        model = build.simclr(config, 0 if source.multi_label else source.num_classes, steps)
+    training.initialize_encoder(model, config)
+    run.write_data(source)
+    training.print_plan(run, source, steps, model, strategy)
+
+    batches = inputs.pretraining_batches(config, source, model.augmentations.num_uniforms)
+    watchers = probe.watchers(config, model, steps, run)
+    speed = training.fit(model, batches, steps, run, watchers)
+
+    preview.keep(run, source)
+    outcome.of_pretraining(run, model, test, steps, speed)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    return cli.main(COMMAND, pretrain, arguments)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

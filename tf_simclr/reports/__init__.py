@@ -1,0 +1,1 @@
+"""Pictures of a run and the one-file report that holds them."""

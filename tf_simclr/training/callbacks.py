@@ -1,0 +1,145 @@
+"""What happens beside the training steps: rows and TensorBoard, checkpoints, interruption, progress."""
+
+from __future__ import annotations
+
+import math
+import signal
+import sys
+import time
+from collections.abc import Mapping
+from typing import Any
+
+import tensorflow as tf
+from tqdm import tqdm
+
+from tf_simclr.config import Steps
+from tf_simclr.errors import UsageError
+from tf_simclr.training.checkpoints import Checkpoints
+from tf_simclr.training.distribution import Agreement
+from tf_simclr.training.metrics import MetricsTable
+from tf_simclr.training.run_folder import RunFolder
+
+
+class StepCallback(tf.keras.callbacks.Callback):
+    """A callback told the number of steps done since the run began, not since this process did."""
+
+    def __init__(self, start_step: int) -> None:
+        super().__init__()
+        self.step = start_step
+        self._start = start_step
+
+    def on_train_batch_end(self, batch: int, logs: Mapping[str, float] | None = None) -> None:
+        before, self.step = self.step, self._start + batch + 1
+        self.on_steps(before, self.step, dict(logs or {}))
+
+    def on_steps(self, before: int, step: int, logs: dict[str, float]) -> None:
+        """Steps `before` + 1 to `step` are done."""
+        raise NotImplementedError
+
+
+class Reporter(StepCallback):
+    """Writes means over the epoch to metrics.csv and TensorBoard, and stops at a loss that is not finite."""
+
+    def __init__(self, run: RunFolder, start_step: int, steps: Steps, images_per_step: int) -> None:
+        super().__init__(start_step)
+        self._table = MetricsTable(run, start_step)
+        self._run, self._steps, self._images_per_step = run, steps, images_per_step
+        self._writer = tf.summary.create_file_writer(str(run.logs))
+        self._restored: list[Any] = []
+
+    def on_train_begin(self, logs: Mapping[str, float] | None = None) -> None:
+        self._restored = [variable.numpy() for variable in self._metric_variables()]
+
+    def on_epoch_begin(self, epoch: int, logs: Mapping[str, float] | None = None) -> None:
+        """Takes up the means of an epoch that was interrupted: Keras resets them before the first step."""
+        for variable, value in zip(self._metric_variables(), self._restored, strict=True):
+            variable.assign(value)
+
+    def on_steps(self, before: int, step: int, logs: dict[str, float]) -> None:
+        if not all(math.isfinite(value) for value in logs.values()):
+            raise UsageError(
+                f"the loss is not finite at step {step}; lower --learning_rate or raise --warmup_epochs "
+                f"(the last checkpoint in {self._run.checkpoints} is good)"
+            )
+        if before // self._steps.per_epoch == step // self._steps.per_epoch and step < self._steps.total:
+            return
+        row = {"step": step, "images": step * self._images_per_step, "learning_rate": self._rate(), **logs}
+        self._table.append(row)
+        with self._writer.as_default(step):
+            for name, value in row.items():
+                tf.summary.scalar(name, value)
+        self._writer.flush()
+        self.model.reset_metrics()
+
+    def _metric_variables(self) -> list[tf.Variable]:
+        return [variable for metric in self.model.metrics for variable in metric.variables]
+
+    def _rate(self) -> float:
+        """The rate of the step just taken; the schedule says rate 0 at step 0."""
+        rate = self.model.optimizer.learning_rate
+        return float(tf.convert_to_tensor(rate(self.step - 1) if callable(rate) else rate))
+
+
+class Saver(StepCallback):
+    """Saves every so many steps, at the last one, and when asked to stop."""
+
+    def __init__(self, checkpoints: Checkpoints, start_step: int, steps: Steps, agreement: Agreement) -> None:
+        super().__init__(start_step)
+        self._checkpoints, self._steps, self._agreement = checkpoints, steps, agreement
+        self.interrupted = False
+        self._handlers: dict[int, Any] = {}
+
+    def on_train_begin(self, logs: Mapping[str, float] | None = None) -> None:
+        for number in (signal.SIGTERM, signal.SIGINT):
+            try:
+                self._handlers[number] = signal.signal(number, self._interrupt)
+            except ValueError:  # not the main thread: whoever runs us handles signals
+                return
+
+    def on_train_end(self, logs: Mapping[str, float] | None = None) -> None:
+        for number, handler in self._handlers.items():
+            signal.signal(number, handler)
+
+    def on_steps(self, before: int, step: int, logs: dict[str, float]) -> None:
+        every = self._steps.between_checkpoints
+        self.interrupted = self._agreement.any_worker(self.interrupted)
+        if before // every != step // every or step == self._steps.total or self.interrupted:
+            self._checkpoints.save(step)
+        if self.interrupted:
+            self.model.stop_training = True
+
+    def _interrupt(self, number: int, frame: Any) -> None:
+        self.interrupted = True
+
+
+class Progress(StepCallback):
+    """A bar with loss, images a second and time left; measures the rate without the first call's tracing."""
+
+    def __init__(self, start_step: int, steps: Steps, images_per_step: int) -> None:
+        super().__init__(start_step)
+        self._total, self._images_per_step = steps.total, images_per_step
+        self._begin: tuple[int, float] | None = None
+        self.images_per_second = 0.0
+
+    def on_train_begin(self, logs: Mapping[str, float] | None = None) -> None:
+        self._bar = tqdm(
+            total=self._total * self._images_per_step,
+            initial=self.step * self._images_per_step,
+            unit=" images",
+            unit_scale=True,
+            mininterval=0.5 if sys.stderr.isatty() else 30,
+            dynamic_ncols=True,
+        )
+
+    def on_steps(self, before: int, step: int, logs: dict[str, float]) -> None:
+        loss = logs.get("contrastive_loss", logs.get("loss", math.nan))
+        self._bar.set_postfix_str(f"step {step}/{self._total}, loss {loss:.3f}", refresh=False)
+        self._bar.update((step - before) * self._images_per_step)
+        if self._begin is None:
+            self._begin = (step, time.perf_counter())
+        elif step > self._begin[0]:
+            seconds = time.perf_counter() - self._begin[1]
+            self.images_per_second = (step - self._begin[0]) * self._images_per_step / seconds
+
+    def on_train_end(self, logs: Mapping[str, float] | None = None) -> None:
+        self._bar.close()

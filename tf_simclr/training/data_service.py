@@ -1,0 +1,67 @@
+"""Batches made by tf.data services: TensorFlow's own dispatchers and workers, on other machines.
+
+Each service makes its slice of every global batch, and the slices are put together in order. So the batches
+are those that this process would make, image by image and draw by draw, however many services there
+are. That holds for services of one worker each: several workers behind one dispatcher would each make
+the same slice.
+"""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Callable
+
+import tensorflow as tf
+
+from tf_simclr.errors import UsageError
+from tf_simclr.training.distribution import BatchesFrom
+
+_SECONDS = 10  # to answer
+
+
+def through_services(addresses: str, batches_from: BatchesFrom) -> BatchesFrom:
+    """`batches_from`, computed by the services of --data_service; itself where there are none.
+
+    Raises:
+        UsageError: an address that is no grpc://HOST:PORT, or where nothing answers.
+    """
+    services = [address.strip() for address in addresses.split(",")] if addresses else []
+    if not services:
+        return batches_from
+    for address in services:
+        _require_answer(address)
+
+    def from_step(step: int, worker: int = 0, num_workers: int = 1) -> tf.data.Dataset:
+        count = len(services)
+        slices = [
+            batches_from(step, worker * count + i, num_workers * count).apply(_made_by(address))
+            for i, address in enumerate(services)
+        ]
+        joined = slices[0] if count == 1 else tf.data.Dataset.zip(tuple(slices)).map(_concatenated)
+        return joined.prefetch(tf.data.AUTOTUNE)
+
+    return from_step
+
+
+def _made_by(address: str) -> Callable[[tf.data.Dataset], tf.data.Dataset]:
+    return tf.data.experimental.service.distribute(
+        processing_mode=tf.data.experimental.service.ShardingPolicy.OFF, service=address
+    )
+
+
+def _concatenated(*slices: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+    return {name: tf.concat([part[name] for part in slices], axis=0) for name in slices[0]}
+
+
+def _require_answer(address: str) -> None:
+    protocol, _, place = address.partition("://")
+    host, _, port = place.rpartition(":")
+    if protocol != "grpc" or not host or not port.isdigit():
+        raise UsageError(f"--data_service={address}: give grpc://HOST:PORT, several with commas")
+    try:
+        socket.create_connection((host, int(port)), timeout=_SECONDS).close()
+    except OSError as error:
+        raise UsageError(
+            f"--data_service={address}: no dispatcher answers there ({error}); start a "
+            "tf.data.experimental.service.DispatchServer and a WorkerServer"
+        ) from error

@@ -1,0 +1,93 @@
+"""A run's batches, decisions and failures over the replicas and workers of a strategy."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import tensorflow as tf
+
+from tf_simclr.errors import Interrupted, UsageError
+
+BatchesFrom = Callable[..., tf.data.Dataset]
+"""(start_step, worker=0, num_workers=1) -> that worker's slice of every batch from the step on."""
+
+LOST = (
+    tf.errors.UnavailableError,
+    tf.errors.AbortedError,
+    tf.errors.CancelledError,
+    tf.errors.DeadlineExceededError,
+    tf.errors.InternalError,
+)
+
+
+def is_multi_worker(strategy: tf.distribute.Strategy) -> bool:
+    return isinstance(strategy, tf.distribute.MultiWorkerMirroredStrategy)
+
+
+def distributed_batches(
+    strategy: tf.distribute.Strategy, batches_from: BatchesFrom, start_step: int, batch_size: int
+) -> Any:
+    """The global batches of one worker, each replica with its own contiguous slice of them."""
+    if strategy.num_replicas_in_sync == 1:
+        return batches_from(start_step)
+
+    def of_worker(context: tf.distribute.InputContext) -> tf.data.Dataset:
+        batches = batches_from(start_step, context.input_pipeline_id, context.num_input_pipelines)
+        return batches.rebatch(context.get_per_replica_batch_size(batch_size), drop_remainder=True)
+
+    return strategy.distribute_datasets_from_function(of_worker)
+
+
+class Agreement:
+    """Decisions that all workers take together, else one would save while the others train on."""
+
+    def __init__(self, strategy: tf.distribute.Strategy) -> None:
+        self._strategy = strategy
+        self._sum = tf.function(self._sum_over_replicas)
+
+    def any_worker(self, flag: bool) -> bool:
+        """Whether `flag` is true on any worker; a small all-reduce where there are several."""
+        if not is_multi_worker(self._strategy):
+            return flag
+        return int(self._sum(tf.constant(int(flag)))) > 0
+
+    def require_same_start(self, step: int) -> None:
+        """Refuses workers that found different checkpoints.
+
+        Raises:
+            UsageError: --model_dir is not the same folder for all of them.
+        """
+        if not is_multi_worker(self._strategy):
+            return
+        total = int(self._sum(tf.constant(step)))
+        if total != step * self._strategy.num_replicas_in_sync:
+            raise UsageError(
+                f"--model_dir: this worker found a checkpoint of step {step}, others did not: give a folder "
+                "that all workers share, such as gs://BUCKET/RUN"
+            )
+
+    def _sum_over_replicas(self, value: tf.Tensor) -> tf.Tensor:
+        def replica(value: tf.Tensor) -> tf.Tensor:
+            own = tf.identity(value)  # on the replica's device, which a function's argument has not
+            return tf.distribute.get_replica_context().all_reduce(tf.distribute.ReduceOp.SUM, own)
+
+        return self._strategy.experimental_local_results(self._strategy.run(replica, [value]))[0]
+
+
+@contextmanager
+def losing_workers(strategy: tf.distribute.Strategy) -> Iterator[None]:
+    """Turns the error that a dead worker causes in the others into one line.
+
+    Raises:
+        Interrupted: another worker is gone; what it saved last is good.
+    """
+    try:
+        yield
+    except LOST as error:
+        if not is_multi_worker(strategy):
+            raise
+        raise Interrupted(
+            f"lost another worker ({type(error).__name__}); the newest checkpoint is good; start every worker"
+        ) from error

@@ -1,0 +1,53 @@
+"""The few lines that a command prints before it starts."""
+
+from __future__ import annotations
+
+import tensorflow as tf
+
+from tf_simclr.config import Steps
+from tf_simclr.data import Source
+from tf_simclr.training.run_folder import RunFolder
+
+
+def print_plan(
+    run: RunFolder, source: Source, steps: Steps, model: tf.keras.Model, strategy: tf.distribute.Strategy
+) -> None:
+    """Says what will be trained, on what, for how long, and where it is kept."""
+    config = run.config
+    classes = f"{source.num_classes} classes" if source.num_classes else "no labels"
+    batch = config.optimization.train_batch_size
+    epochs = steps.total * batch / source.num_examples
+    print(
+        f"{config.command}: {source.name} {source.split}, {source.num_examples:,} images, {classes}, "
+        f"{config.data.image_size} px\n"
+        f"  ResNet-{config.encoder.resnet_depth} x{config.encoder.width_multiplier:g} ({config.stem} stem), "
+        f"{parameters(model.encoder.variables):,} weights; {parameters(model.trainable_variables):,} "
+        f"trained; {config.devices.precision}\n"
+        f"  {steps.total:,} steps of {batch:,} images ({epochs:.4g} epochs), warm-up {steps.warmup:,}; "
+        f"{config.optimization.optimizer}; {_replicas(strategy)}\n"
+        f"  starts from {config.checkpoints.checkpoint or 'random weights'}\n"
+        f"  run folder {run.path}",
+        flush=True,
+    )
+
+
+def print_evaluation_plan(run: RunFolder) -> None:
+    """Says what will be evaluated, how, and where the result is kept."""
+    config = run.config
+    print(
+        f"{config.command}: {config.data.dataset}, {config.data.image_size} px\n"
+        f"  ResNet-{config.encoder.resnet_depth} x{config.encoder.width_multiplier:g} ({config.stem} stem) "
+        f"of {config.checkpoints.checkpoint or 'random weights'}; {config.devices.precision}\n"
+        f"  batches of {config.data.eval_batch_size:,} on one replica\n"
+        f"  run folder {run.path}",
+        flush=True,
+    )
+
+
+def parameters(variables: list[tf.Variable]) -> int:
+    return sum(variable.shape.num_elements() for variable in variables)
+
+
+def _replicas(strategy: tf.distribute.Strategy) -> str:
+    count = strategy.num_replicas_in_sync
+    return f"{count} replica{'s' if count > 1 else ''}"

@@ -1,0 +1,102 @@
+"""--probe_epochs: what the encoder is worth while it is pretrained, on labelled data of any source."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Callable
+
+import numpy as np
+import tensorflow as tf
+
+from tf_simclr.config import Config, Steps
+from tf_simclr.data import Source
+from tf_simclr.evaluation import nearest_neighbours as knn
+from tf_simclr.evaluation.features import Features, extract_features
+from tf_simclr.evaluation.label_efficiency import linear_accuracy
+from tf_simclr.evaluation.logistic_regression import Labelled
+from tf_simclr.training import inputs
+from tf_simclr.training.callbacks import StepCallback
+from tf_simclr.training.run_folder import RunFolder
+
+NAME = "probe.csv"
+NEIGHBOURS = 200
+Watchers = Callable[[int], list[StepCallback]]
+
+
+def watchers(config: Config, model: tf.keras.Model, steps: Steps, run: RunFolder) -> Watchers:
+    """For `fit`: a probe every --probe_epochs and at the end; none where that is 0.
+
+    Raises:
+        UsageError: --probe_dataset or its splits cannot be opened or have no labels.
+    """
+    if not config.probe.probe_epochs:
+        return lambda start: []
+    asked = _probe_config(config)
+    bank, queries = inputs.train_source(asked, labelled=True), inputs.eval_source(asked)
+    probe = Probe(
+        asked,
+        model.encoder,
+        _at_most(bank, config.probe.probe_images, config.run.seed),
+        _at_most(queries, config.probe.probe_images, config.run.seed),
+    )
+    every = config.probe.probe_epochs * steps.per_epoch
+    return lambda start: [_Every(start, steps, every, run, probe)]
+
+
+class Probe:
+    """Top-1 in percent of k-NN and of a logistic regression, on frozen features of few images."""
+
+    def __init__(self, config: Config, encoder: tf.keras.Model, bank: Source, queries: Source) -> None:
+        self._config, self._bank, self._queries = config, bank, queries
+        self._encode = tf.function(encoder.call)  # traced once, not at every probe
+
+    def __call__(self) -> dict[str, float]:
+        bank, queries = self._features(self._bank), self._features(self._queries)
+        found = knn.nearest_neighbours(queries.values, [bank], NEIGHBOURS)
+        weighted = knn.classify(found, queries.labels, self._bank.num_classes, [NEIGHBOURS])[0]
+        linear = linear_accuracy(Labelled(bank.values, bank.labels), Labelled(queries.values, queries.labels))
+        return {"probe_knn_top1": weighted.top1, "probe_linear_top1": linear}
+
+    def _features(self, source: Source) -> Features:
+        return extract_features(self._encode, inputs.evaluation_batches(self._config, source))
+
+
+class _Every(StepCallback):
+    """Writes probe.csv and TensorBoard; rows after the start belong to work that was lost."""
+
+    def __init__(self, start: int, steps: Steps, every: int, run: RunFolder, probe: Probe) -> None:
+        super().__init__(start)
+        self._steps, self._every, self._run, self._probe = steps, every, run, probe
+        path = run.path / NAME
+        rows = list(csv.DictReader(io.StringIO(path.read_text()))) if path.exists() else []
+        self._rows = [row for row in rows if int(row["step"]) <= start]
+        self._writer = tf.summary.create_file_writer(str(run.logs))
+
+    def on_steps(self, before: int, step: int, logs: dict[str, float]) -> None:
+        if before // self._every == step // self._every and step < self._steps.total:
+            return
+        figures = self._probe()
+        self._rows.append({"step": str(step), **{name: f"{value:.7g}" for name, value in figures.items()}})
+        text = io.StringIO()
+        writer = csv.DictWriter(text, list(self._rows[0]), lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(self._rows)
+        self._run.write(NAME, text.getvalue())
+        with self._writer.as_default(step):
+            for name, value in figures.items():
+                tf.summary.scalar(name, value)
+        self._writer.flush()
+
+
+def _probe_config(config: Config) -> Config:
+    other = {"dataset": config.probe.probe_dataset, "labels": ""} if config.probe.probe_dataset else {}
+    return config.replace(
+        train_split=config.probe.probe_train_split, eval_split=config.probe.probe_eval_split, **other
+    )
+
+
+def _at_most(source: Source, count: int, seed: int) -> Source:
+    if source.num_examples <= count:
+        return source
+    return source.subset(np.sort(np.random.default_rng(seed).permutation(source.num_examples)[:count]))

@@ -1,0 +1,64 @@
+"""Which split a protocol trains on, chooses by and tests on, and with which metric (App. B.8)."""
+
+from __future__ import annotations
+
+import dataclasses
+
+from tf_simclr import data
+from tf_simclr.config import Config
+from tf_simclr.errors import UsageError
+from tf_simclr.evaluation.metrics import Metric
+from tf_simclr.evaluation.paper_transfer import PaperDataset, paper_dataset
+
+
+@dataclasses.dataclass(frozen=True)
+class Splits:
+    """Names of splits; `validation` is empty where a part of `train` is to be held out."""
+
+    train: str
+    validation: str
+    test: str
+    metric: Metric
+    paper: PaperDataset | None
+
+    @property
+    def both(self) -> str:
+        """Training and validation images together."""
+        return f"{self.train}+{self.validation}" if self.validation else self.train
+
+
+def of_protocol(config: Config) -> Splits:
+    """The paper's splits for its twelve data sets; elsewhere a validation split counts where there is one.
+
+    --train_split and --eval_split go before both. A validation split that is trained or tested on cannot
+    choose: a part of the training images is held out then.
+
+    Raises:
+        UsageError: the same split is to be trained and tested on.
+    """
+    name, wanted = config.data.dataset, config.data
+    paper = paper_dataset(name)
+    if paper is not None:
+        train = paper.train if wanted.train_split == "train" else wanted.train_split
+        return _apart(Splits(train, paper.validation, wanted.eval_split or paper.test, paper.metric, paper))
+    test = wanted.eval_split or data.default_eval_split(name, wanted.data_dir)
+    known = data.available_splits(name, wanted.data_dir)
+    validation = next((split for split in ("validation", "val") if split in known), "")
+    return _apart(Splits(wanted.train_split, validation, test, "top1", None))
+
+
+def _apart(splits: Splits) -> Splits:
+    train, test = _names(splits.train), _names(splits.test)
+    if train & test and "[" not in splits.train + splits.test:
+        raise UsageError(
+            f"--eval_split={splits.test}: {' and '.join(sorted(train & test))} is trained on "
+            f"(--train_split={splits.train}); test on another split"
+        )
+    if _names(splits.validation) & (train | test):
+        return dataclasses.replace(splits, validation="")
+    return splits
+
+
+def _names(splits: str) -> set[str]:
+    """Names of the splits in `a+b[:50%]`."""
+    return {part.split("[")[0] for part in splits.split("+") if part}

@@ -1,0 +1,177 @@
+"""Transfer by a linear classifier (App. B.8): logistic regression on frozen features."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+import sys
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+from tqdm import tqdm
+
+from tf_simclr import data
+from tf_simclr.config import Config
+from tf_simclr.errors import UsageError
+from tf_simclr.evaluation import logistic_regression
+from tf_simclr.evaluation.features import Features, cached_features, extract_features
+from tf_simclr.evaluation.logistic_regression import Labelled, TransferResult
+from tf_simclr.evaluation.metrics import top_k_accuracy
+from tf_simclr.reports import plots
+from tf_simclr.training import splits
+from tf_simclr.training.inputs import evaluation_batches, open_split
+from tf_simclr.training.on_features import cache_key
+from tf_simclr.training.run_folder import RunFolder
+
+HELD_OUT = 0.1  # of the training images, where a data set has no validation split
+
+
+@dataclasses.dataclass(frozen=True)
+class Row:
+    """One line of the table; figures in percent, the paper's None where it has no such data set."""
+
+    dataset: str
+    metric: str
+    test: float
+    validation: float
+    l2: float
+    converged: bool
+    num_train: int
+    num_eval_examples: int
+    top1: float | None
+    top5: float | None
+    paper_1x: float | None
+    paper_4x: float | None
+
+
+def dataset_configs(config: Config) -> list[Config]:
+    """The config of each data set that --datasets (or --dataset) names."""
+    names = [name.strip() for name in config.transfers.datasets.split(",")]
+    if names == [""]:
+        return [config]
+    if "" in names or len(set(names)) < len(names):
+        raise UsageError(f"--datasets={config.transfers.datasets}: give different names between commas")
+    if config.data.labels:
+        raise UsageError("--labels goes with --dataset=folder:PATH, not with --datasets")
+    return [config.replace(dataset=name) for name in names]
+
+
+def transfer(run: RunFolder, config: Config, encoder: tf.keras.Model, sha256: str) -> Row:
+    """The row of one data set, taken from the run folder when it was finished before."""
+    name = slug(config.data.dataset)
+    stored = run.read_json(f"transfer_{name}.json")
+    if stored.get("encoder_sha256") == sha256:
+        return Row(**{field.name: stored[field.name] for field in dataclasses.fields(Row)})
+    named = splits.of_protocol(config)
+    train, validation, test = _features(run, config, named, encoder, sha256)
+    if train.labels.ndim > 1:
+        named = dataclasses.replace(named, metric="voc_map")
+    print(f"{config.data.dataset}: {len(train.labels):,} features to train on, {len(test.labels):,} to test")
+    parts = (Labelled(part.values, part.labels) for part in (train, validation, test))
+    total = len(logistic_regression.L2_VALUES)
+    with tqdm(total=total, unit=" values of l2", mininterval=0.5 if sys.stderr.isatty() else 30) as bar:
+        result = logistic_regression.transfer(
+            *parts, metric=named.metric, on_progress=lambda point: bar.update()
+        )
+    _keep(run, name, test, result, named.metric)
+    row = _row(config.data.dataset, named, len(train.labels) + len(validation.labels), test, result)
+    run.write_json(f"transfer_{name}.json", {**dataclasses.asdict(row), "encoder_sha256": sha256})
+    return row
+
+
+def slug(dataset: str) -> str:
+    """A data set's name as a part of a file's name."""
+    return re.sub(r"[^\w.-]+", "_", dataset).strip("_")
+
+
+def table(rows: list[Row]) -> str:
+    """The rows beside ResNet-50 (1x) and (4x) of Tables B.5 and 8."""
+    lines = [f"{'data set':<32}{'metric':<16}{'test %':>8}{'l2':>10}{'paper 1x':>10}{'paper 4x':>10}"]
+    for row in rows:
+        paper = "".join(
+            f"{'-' if figure is None else format(figure, '.1f'):>10}"
+            for figure in (row.paper_1x, row.paper_4x)
+        )
+        lines.append(f"{row.dataset:<32}{row.metric:<16}{row.test:>8.2f}{row.l2:>10.2g}{paper}")
+    return "\n".join(lines)
+
+
+def _features(
+    run: RunFolder, config: Config, named: splits.Splits, encoder: tf.keras.Model, sha256: str
+) -> tuple[Features, Features, Features]:
+    """Features to train on, to choose l2 by, and to test on."""
+
+    def features(split: str, flag: str) -> Features:
+        source = open_split(config, split, flag)
+        if flag == "eval_split":
+            run.write_data(source)
+        return cached_features(
+            run.path / "features",
+            cache_key(config, source, sha256),
+            lambda: extract_features(encoder, evaluation_batches(config, source)),
+        )
+
+    train, test = features(named.train, "train_split"), features(named.test, "eval_split")
+    if named.validation:
+        return train, features(named.validation, "train_split"), test
+    kept, held = _hold_out(train.labels, config.run.seed)
+    return _rows(train, kept), _rows(train, held), test
+
+
+def _hold_out(labels: np.ndarray, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Indices to train on and to choose by: stratified, or at random where an image has several labels."""
+    if labels.ndim == 1:
+        return data.split_validation(labels, fraction=HELD_OUT, seed=seed)
+    order = np.random.default_rng(seed).permutation(len(labels))
+    count = max(1, round(HELD_OUT * len(labels)))
+    return np.sort(order[count:]), np.sort(order[:count])
+
+
+def _rows(features: Features, indices: np.ndarray) -> Features:
+    return Features(*(array[indices] for array in features))
+
+
+def _keep(run: RunFolder, name: str, test: Features, result: TransferResult, metric: str) -> None:
+    """Predictions and the picture of the l2 path."""
+    multi = metric == "voc_map"
+    predictions = (result.scores > 0).astype(np.int64) if multi else result.scores.argmax(axis=1)
+    single = not run.config.transfers.datasets or slug(run.config.transfers.datasets) == name
+    file = "predictions.npz" if single else f"predictions_{name}.npz"
+    run.write_npz(file, id=test.ids, label=test.labels, prediction=predictions)
+    (run.path / f"l2_path_{name}.png").write_bytes(plots.l2_path(result.path, result.l2, metric))
+
+
+def _row(dataset: str, named: splits.Splits, num_train: int, test: Features, result: TransferResult) -> Row:
+    chosen = next(point for point in result.path if point.l2 == result.l2)
+    top1, top5 = (
+        (None, None)
+        if named.metric == "voc_map"
+        else (top_k_accuracy(result.scores, test.labels, k) for k in (1, 5))
+    )
+    return Row(
+        dataset=dataset,
+        metric=named.metric,
+        test=result.test,
+        validation=chosen.validation,
+        l2=result.l2,
+        converged=all(point.converged for point in result.path),
+        num_train=num_train,
+        num_eval_examples=len(test.labels),
+        top1=top1,
+        top5=top5,
+        paper_1x=named.paper.linear_1x if named.paper else None,
+        paper_4x=named.paper.linear_4x if named.paper else None,
+    )
+
+
+def as_result(rows: list[Row]) -> dict[str, Any]:
+    """What result.json says; top-1 where there is one data set only."""
+    alone = rows[0] if len(rows) == 1 else None
+    return {
+        "dataset": ",".join(row.dataset for row in rows),
+        "num_eval_examples": sum(row.num_eval_examples for row in rows),
+        "top1": alone.top1 if alone else None,
+        "top5": alone.top5 if alone else None,
+        "transfer": [dataclasses.asdict(row) for row in rows],
+    }
