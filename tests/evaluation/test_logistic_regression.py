@@ -29,29 +29,44 @@ def documented_objective(parameters: np.ndarray, data: lr.Labelled, l2: float) -
     )
 
 
-@pytest.mark.parametrize("l2", [1e-1, 3.0, 100.0])
-def test_minimises_the_documented_objective(l2):
-    data = blobs(0, 20)
-    best = scipy.optimize.minimize(documented_objective, np.zeros(6 * 3), args=(data, l2), tol=1e-9).x
-    weights = best.reshape(6, 3)
+def probabilities_by_scipy(data: lr.Labelled, l2: float, num_classes: int) -> np.ndarray:
+    start = np.zeros(6 * num_classes)
+    best = scipy.optimize.minimize(documented_objective, start, args=(data, l2), tol=1e-9).x
+    weights = best.reshape(6, num_classes)
     logits = data.values @ weights[1:] + weights[0]
-    expected = np.exp(logits) / np.exp(logits).sum(1, keepdims=True)
-    model = lr.SoftmaxRegression(3)
+    return np.exp(logits) / np.exp(logits).sum(1, keepdims=True)
+
+
+@pytest.mark.parametrize("num_classes", [2, 3])
+@pytest.mark.parametrize("l2", [1e-1, 3.0, 100.0])
+def test_minimises_the_documented_objective(l2, num_classes):
+    data = blobs(0, 20, num_classes)
+    model = lr.SoftmaxRegression(num_classes)
     assert model.fit(data, l2)
+    expected = probabilities_by_scipy(data, l2, num_classes)
     np.testing.assert_allclose(model.scores(data.values), expected, atol=3e-4)
 
 
-@pytest.mark.parametrize("l2", lr.L2_VALUES[::8])
-def test_warm_start_equals_scikit_learn_at_equal_l2(l2):
+@pytest.mark.parametrize("l2", [1e-2, 1.0, 1e3])
+def test_a_warm_start_ends_at_the_same_minimum(l2):
     data = blobs(0, 40)
     model = lr.SoftmaxRegression(3)
     model.fit(data, 50.0)  # a start far away
     model.fit(data, l2)
-    l2_of_mean = l2 / len(data.labels)  # scikit-learn's C scales with the number of examples for a mean
-    reference = LogisticRegression(C=1 / (2 * l2_of_mean * len(data.labels)), tol=1e-8, max_iter=10_000)
-    reference.fit(data.values.astype(float), data.labels)
+    np.testing.assert_allclose(model.scores(data.values), probabilities_by_scipy(data, l2, 3), atol=2e-3)
+
+
+@pytest.mark.parametrize("l2", lr.L2_VALUES[::8])
+def test_equals_scikit_learn_on_the_mean_cross_entropy(l2):
+    """C scales with the number of examples: the mean over n with l2 / n, written with C, is our sum with l2."""
+    data = blobs(0, 40)
+    ours = lr.SoftmaxRegression(3)
+    ours.fit(data, l2)
+    weights = np.full(len(data.labels), 1 / len(data.labels))  # these make scikit-learn's sum a mean
+    reference = LogisticRegression(C=len(data.labels) / (2 * l2), tol=1e-10, max_iter=10_000)
+    reference.fit(data.values.astype(float), data.labels, sample_weight=weights)
     np.testing.assert_allclose(
-        model.scores(data.values), reference.predict_proba(data.values.astype(float)), atol=2e-3
+        ours.scores(data.values), reference.predict_proba(data.values.astype(float)), atol=2e-3
     )
 
 
@@ -83,6 +98,21 @@ def test_path_has_the_papers_45_values_strongest_first():
     assert (len(l2), l2[0], l2[-1]) == (45, pytest.approx(1e5), pytest.approx(1e-6))
     np.testing.assert_allclose(np.diff(np.log10(l2)), -0.25)
     assert all(point.converged for point in result.path)
+
+
+def test_whatever_did_not_converge_marks_the_result(monkeypatch):
+    parts = blobs(1, 8), blobs(2, 8), blobs(3, 8)
+    assert lr.transfer(*parts, metric="top1", l2_values=[0.1, 1.0]).converged
+    real = lr.LogisticRegression.fit
+
+    def gives_up_when_retrained(model, values, labels):
+        model.set_params(max_iter=1 if len(labels) == 48 else lr.MAX_ITERATIONS)
+        return real(model, values, labels)
+
+    monkeypatch.setattr(lr.LogisticRegression, "fit", gives_up_when_retrained)
+    result = lr.transfer(*parts, metric="top1", l2_values=[0.1, 1.0])
+    assert all(point.converged for point in result.path)
+    assert not result.converged
 
 
 def test_test_data_do_not_choose_l2():

@@ -92,5 +92,7 @@ def test_paper_table():
     ]
     assert paper_dataset("cifar10:3.0.2").title == "CIFAR-10"
     assert paper_dataset("voc").metric == "voc_map"
+    assert paper_dataset("sun397/standard-part1-120k:4.0.0").title == "SUN397"
+    assert paper_dataset("sun397") is None  # TFDS's default there is a random split
     assert paper_dataset("digits") is None
     assert paper_dataset("") is None

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+import tensorflow as tf
 from sklearn.neighbors import KNeighborsClassifier
 
 from tf_simclr.errors import UsageError
@@ -85,6 +86,17 @@ def test_weighted_votes_fit_in_float32():
     found = nn.nearest_neighbours(twins[:1], [(twins, np.zeros(200, int))], 200)
     votes = nn.class_votes(found, 200, 2, weighted=True)
     assert votes[0, 0] == pytest.approx(200 * np.exp(1 / 0.07), rel=1e-3)
+
+
+def test_cosines_are_not_rounded_by_tensor_cores(monkeypatch):
+    (bank, labels), (queries, _) = problem()
+    enabled = tf.config.experimental.tensor_float_32_execution_enabled
+    seen = []
+    matmul = tf.linalg.matmul
+    monkeypatch.setattr(tf.linalg, "matmul", lambda *a, **k: (seen.append(enabled()), matmul(*a, **k))[1])
+    nn.nearest_neighbours(queries, [(bank, labels)], 3)
+    assert seen == [False]
+    assert enabled()
 
 
 def test_empty_bank_is_refused():

@@ -94,6 +94,15 @@ def test_multi_label_runs_compare_on_accuracy(tmp_path):
     assert comparison.p_mcnemar is None
 
 
+def test_difficult_labels_do_not_count(tmp_path):
+    label = np.array([[1, 0, -1], [0, -1, 1], [-1, -1, -1]])
+    right, wrong = np.array([[1, 0, 0], [0, 1, 1], [0, 0, 0]]), np.array([[0, 0, 1], [0, 1, 1], [1, 1, 1]])
+    comparison = compare_predictions(
+        save(tmp_path / "a.npz", right, label), save(tmp_path / "b.npz", wrong, label)
+    )
+    assert (comparison.num_examples, comparison.accuracy_a, comparison.accuracy_b) == (2, 100.0, 75.0)
+
+
 @pytest.mark.parametrize("change", ["fewer", "ids", "labels"])
 def test_different_examples_are_refused(tmp_path, runs, change):
     label, a, b = runs

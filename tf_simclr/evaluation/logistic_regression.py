@@ -5,7 +5,8 @@ App. B.8 follows Kornblith et al. (2019), where l2 applies to the sum of the exa
     sum over n examples of cross-entropy + l2 * ||W||^2, the bias free.
 
 (No factor 1/2, as in the first author's published tool.) scikit-learn minimises C * sum + ||W||^2 / 2, so
-C = 1 / (2 * l2) whatever n is. For the mean cross-entropy the same solution has l2 / n.
+C = 1 / (2 * l2) whatever n is. For the mean cross-entropy the same solution has l2 / n. Of two classes it fits
+one vector w where the objective has W = (-w/2, w/2) with ||W||^2 = ||w||^2 / 2, so C = 1 / l2 there.
 """
 
 from __future__ import annotations
@@ -54,12 +55,14 @@ class TransferResult:
       path: every value tried, strongest first.
       test: the test metric in percent.
       scores: test scores float64 [n, C]: probabilities, or logits where multi-label.
+      converged: L-BFGS converged at every value and when it was retrained.
     """
 
     l2: float
     path: list[PathPoint]
     test: float
     scores: np.ndarray
+    converged: bool
 
 
 class SoftmaxRegression:
@@ -71,7 +74,8 @@ class SoftmaxRegression:
 
     def fit(self, data: Labelled, l2: float) -> bool:
         """Minimises the objective; says whether L-BFGS converged."""
-        return _fit(self._model, data, l2)
+        weight = 1 if len(np.unique(data.labels)) == 2 else 2
+        return _fit(self._model, data, 1 / (weight * l2))
 
     def scores(self, values: np.ndarray) -> np.ndarray:
         """Probabilities float [n, C]; 0 for a class that was not trained."""
@@ -95,7 +99,7 @@ class OneVsRestRegression:
         for model, labels in zip(self._models, data.labels.T, strict=True):
             counted = labels >= 0
             values = data.values if counted.all() else data.values[counted]
-            converged &= _fit(model, Labelled(values, labels[counted]), l2)
+            converged &= _fit(model, Labelled(values, labels[counted]), 1 / (2 * l2))
         return converged
 
     def scores(self, values: np.ndarray) -> np.ndarray:
@@ -152,18 +156,19 @@ def transfer(
             on_progress(path[-1])
     best = max(path, key=lambda point: point.validation)
     both = Labelled(*(np.concatenate(arrays) for arrays in zip(train, validation, strict=True)))
-    best_model.fit(both, best.l2 / scale**2)
+    converged = best_model.fit(both, best.l2 / scale**2) and all(point.converged for point in path)
     scores = best_model.scores(test.values)
-    return TransferResult(best.l2, path, score(metric, scores, test.labels), scores)
+    return TransferResult(best.l2, path, score(metric, scores, test.labels), scores, converged)
 
 
-def _fit(model: LogisticRegression, data: Labelled, l2: float) -> bool:
-    model.set_params(C=1 / (2 * l2))
+def _fit(model: LogisticRegression, data: Labelled, c: float) -> bool:
+    model.set_params(C=c)
     threads = 1 if data.values.size < SMALL else None  # several get in each other's way on little data
-    with warnings.catch_warnings(), threadpool_limits(threads):
-        warnings.simplefilter("ignore", ConvergenceWarning)
+    with warnings.catch_warnings(record=True) as caught, threadpool_limits(threads):
+        # L-BFGS also gives up early, where its line search fails: the number of iterations does not tell.
+        warnings.simplefilter("always", ConvergenceWarning)
         model.fit(data.values, data.labels)
-    return bool(model.n_iter_.max() < MAX_ITERATIONS)
+    return not any(issubclass(warning.category, ConvergenceWarning) for warning in caught)
 
 
 def _num_classes(train: Labelled, validation: Labelled, test: Labelled, metric: Metric) -> int:

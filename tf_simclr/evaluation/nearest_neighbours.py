@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 from collections.abc import Iterable, Iterator, Sequence
 
@@ -138,7 +139,8 @@ def _merge(
     merged_similarities, merged_indices = [], []
     for first in range(0, len(queries), QUERY_CHUNK):
         rows = slice(first, first + QUERY_CHUNK)
-        found = tf.linalg.matmul(queries[rows], chunk, transpose_b=True).numpy()  # [q, b]
+        with _full_float32():
+            found = tf.linalg.matmul(queries[rows], chunk, transpose_b=True).numpy()  # [q, b]
         # Earlier examples stand first, and top_k lets the first of equals win.
         candidates = np.concatenate([similarities[rows], found], axis=1)
         top = tf.math.top_k(candidates, min(k, candidates.shape[1]))
@@ -147,3 +149,14 @@ def _merge(
         merged_similarities.append(top.values.numpy())
         merged_indices.append(np.take_along_axis(candidate_indices, top.indices.numpy(), axis=1))
     return np.concatenate(merged_similarities), np.concatenate(merged_indices)
+
+
+@contextlib.contextmanager
+def _full_float32() -> Iterator[None]:
+    """Without TF32, which keeps 10 bits of each factor: neighbours would change places with the GPU."""
+    enabled = tf.config.experimental.tensor_float_32_execution_enabled()
+    tf.config.experimental.enable_tensor_float_32_execution(False)
+    try:
+        yield
+    finally:
+        tf.config.experimental.enable_tensor_float_32_execution(enabled)

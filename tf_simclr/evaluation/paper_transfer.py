@@ -49,9 +49,11 @@ PAPER_DATASETS = (
     PaperDataset("Flowers", "oxford_flowers102", "mean_per_class", "train", "validation", "test", 91.2, 95.0),
 )
 
+DEFAULT_CONFIGS = {"voc": "voc/2007"}  # what TFDS takes for the bare name; that of sun397 is a random split
+
 
 def paper_dataset(dataset: str) -> PaperDataset | None:
-    """The paper's data set of that `--dataset`, a version (`name:1.2.3`) or a missing config apart.
+    """The paper's data set of that `--dataset`, a version (`name:1.2.3`) apart.
 
     What TFDS lacks is known by its folder's name: folder:ANYWHERE/aircraft, folder:ANYWHERE/birdsnap.
     """
@@ -59,7 +61,5 @@ def paper_dataset(dataset: str) -> PaperDataset | None:
         folder = dataset.rstrip("/").replace(":", "/").rpartition("/")[2].lower()
         return next((k for k in PAPER_DATASETS if not k.dataset and k.title.lower() == folder), None)
     name = dataset.split(":", maxsplit=1)[0]
-    for known in PAPER_DATASETS:
-        if known.dataset and name in (known.dataset, known.dataset.split("/")[0]):
-            return known
-    return None
+    name = DEFAULT_CONFIGS.get(name, name)
+    return next((known for known in PAPER_DATASETS if known.dataset == name != ""), None)

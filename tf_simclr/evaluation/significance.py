@@ -77,7 +77,7 @@ def compare_predictions(
     Args:
       path_a: holds `id` [n], `label` [n] and `prediction` [n]; for multi-label data label and prediction
         are [n, C] and an example's correctness is the share of its classes that are right (accuracy, not
-        mAP: App. B.8).
+        mAP: App. B.8). Labels of -1 ("difficult") do not count, nor does an example that has no others.
       path_b: the same of the other run.
       metric: "top1" weighs all examples alike, "mean_per_class" all classes.
       seed: of the permutation test.
@@ -113,6 +113,8 @@ def _read(path: str | os.PathLike[str]) -> tuple[np.ndarray, np.ndarray, np.ndar
         raise UsageError(
             f"--compare_with: {path} is not a readable predictions.npz; evaluate that run again"
         ) from error
+    counted = np.sum((labels >= 0).reshape(len(labels), -1), axis=1)
+    right = np.sum((predictions == labels).reshape(len(labels), -1), axis=1)  # none is predicted to be -1
     order = np.argsort(ids, kind="stable")
-    right = (predictions == labels).astype(np.float64)
-    return ids[order], labels[order], (right if labels.ndim == 1 else right.mean(axis=1))[order]
+    order = order[counted[order] > 0]
+    return ids[order], labels[order], right[order] / counted[order]
