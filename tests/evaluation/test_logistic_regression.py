@@ -58,7 +58,7 @@ def test_a_warm_start_ends_at_the_same_minimum(l2):
 
 @pytest.mark.parametrize("l2", lr.L2_VALUES[::8])
 def test_equals_scikit_learn_on_the_mean_cross_entropy(l2):
-    """C scales with the number of examples: the mean over n with l2 / n, written with C, is our sum with l2."""
+    """C scales with the number of examples: the mean over n with l2 / n is our sum with l2."""
     data = blobs(0, 40)
     ours = lr.SoftmaxRegression(3)
     ours.fit(data, l2)

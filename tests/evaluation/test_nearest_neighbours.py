@@ -7,9 +7,9 @@ import tracemalloc
 
 import numpy as np
 import pytest
+import tensorflow as tf
 from hypothesis import given, settings
 from hypothesis import strategies as st
-import tensorflow as tf
 from sklearn.neighbors import KNeighborsClassifier
 
 from tf_simclr.errors import UsageError

@@ -5,8 +5,8 @@ App. B.8 follows Kornblith et al. (2019), where l2 applies to the sum of the exa
     sum over n examples of cross-entropy + l2 * ||W||^2, the bias free.
 
 (No factor 1/2, as in the first author's published tool.) scikit-learn minimises C * sum + ||W||^2 / 2, so
-C = 1 / (2 * l2) whatever n is. For the mean cross-entropy the same solution has l2 / n. Of two classes it fits
-one vector w where the objective has W = (-w/2, w/2) with ||W||^2 = ||w||^2 / 2, so C = 1 / l2 there.
+C = 1 / (2 * l2) whatever n is. For the mean cross-entropy the same solution has l2 / n. For two classes it
+fits one vector w where the objective has W = (-w/2, w/2) with ||W||^2 = ||w||^2 / 2, so C = 1 / l2 there.
 """
 
 from __future__ import annotations
