@@ -67,7 +67,7 @@ def exports(models: Models, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def small(models: Models, monkeypatch: pytest.MonkeyPatch) -> Models:
-    """A head-sized export that takes no time: no fresh process, an encoder of one layer."""
+    """An export that takes no time: no fresh process, an encoder of one layer."""
     monkeypatch.setattr("export.saved_model._verify", lambda folders: None)
     return dataclasses.replace(
         models, encoder=OneLayer(), image_size=4, projection_head=None, classifier=None, head_layer=0
@@ -76,17 +76,18 @@ def small(models: Models, monkeypatch: pytest.MonkeyPatch) -> Models:
 
 @tf.keras.utils.register_keras_serializable(package="tests")
 class OneLayer(tf.keras.Model):
-    """An encoder of a user's: the mean colour through a dense layer with an l2 loss."""
+    """An encoder of a user's: the mean colour through a dense layer with an l2 loss, and batch norm."""
 
     output_dim = 5
 
     def __init__(self, **kwargs: object) -> None:
         super().__init__(**kwargs)
         self.dense = tf.keras.layers.Dense(5, kernel_regularizer=tf.keras.regularizers.L2(0.5))
+        self.bn = tf.keras.layers.BatchNormalization()
         self(tf.zeros([1, 4, 4, 3]))
 
     def call(self, images: tf.Tensor, training: bool = False) -> tf.Tensor:
-        return self.dense(tf.reduce_mean(images, [1, 2]))
+        return self.bn(self.dense(tf.reduce_mean(images, [1, 2])), training=training)
 
     def get_config(self) -> dict[str, object]:
         return {}
