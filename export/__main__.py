@@ -30,10 +30,9 @@ def main(arguments: Sequence[str]) -> int:
     if values.help:
         print(f"{__doc__}\n{values.get_help()}")
         return 0
-    if rest or not (values.verify or (values.checkpoint and values.output_dir)):
-        return _mistake(
-            f"unexpected {rest[0]!r}" if rest else "give --checkpoint and --output_dir, or --verify"
-        )
+    wrong = _wrong(values, rest)
+    if wrong:
+        return _mistake(wrong)
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     os.environ["CUDA_VISIBLE_DEVICES"] = "-1"  # TF32 on a GPU would not answer to 1e-5
     if values.verify:
@@ -41,6 +40,17 @@ def main(arguments: Sequence[str]) -> int:
 
         return verify.main(values.verify)
     return _export(values)
+
+
+def _wrong(values: flags.FlagValues, rest: Sequence[str]) -> str:
+    """What is wrong with the command line; empty when nothing is."""
+    if rest:
+        return f"unexpected {rest[0]!r}"
+    if values.verify and (values.checkpoint or values.output_dir):
+        return "--verify checks what is there already: give it without --checkpoint and --output_dir"
+    if not (values.verify or (values.checkpoint and values.output_dir)):
+        return "give --checkpoint and --output_dir, or --verify"
+    return ""
 
 
 def _export(values: flags.FlagValues) -> int:
@@ -56,12 +66,14 @@ def _export(values: flags.FlagValues) -> int:
         for folder in export_run(run, values.output_dir, overwrite=values.overwrite, formats=values.format):
             print(folder)
     except UsageError as error:
-        return _mistake(error)
+        return _mistake(error, error.details)
     return 0
 
 
-def _mistake(error: object) -> int:
+def _mistake(error: object, details: Sequence[str] = ()) -> int:
     print(f"export: {' '.join(str(error).split())}", file=sys.stderr)
+    for line in details:
+        print(f"  {line}", file=sys.stderr)
     return 2
 
 

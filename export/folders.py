@@ -45,18 +45,37 @@ class Versions:
         return hidden
 
     def publish(self) -> list[Path]:
-        """Renames every hidden folder to its number; an overwritten one is moved away first."""
+        """Renames every hidden folder to its number; an overwritten one is moved away first.
+
+        Raises:
+            UsageError: a number that is taken, or cannot be renamed to. What it held is there again, and the
+                numbers before it are published.
+        """
         self.refuse_existing(list(self.unfinished))  # another export may have come first
         published = []
-        for model, hidden in self.unfinished.items():
-            final, old = self.final(model), hidden.with_name(f"{hidden.name}-replaced")
-            if final.exists():
-                final.rename(old)
-            hidden.rename(final)
-            shutil.rmtree(old, ignore_errors=True)
+        for model, hidden in list(self.unfinished.items()):
+            final = self.final(model)
+            try:
+                self._put(hidden, final)
+            except OSError as error:
+                raise UsageError(
+                    f"{final}: cannot be put there ({error.strerror}): give another --output_dir"
+                ) from error
+            del self.unfinished[model]
             published.append(final)
-        self.unfinished = {}
         return published
+
+    def _put(self, hidden: Path, final: Path) -> None:
+        """A rename onto a folder that is not empty fails: without --overwrite nothing is ever replaced."""
+        old = hidden.with_name(f"{hidden.name}-replaced")
+        if self._overwrite and final.exists():
+            final.rename(old)
+        try:
+            hidden.rename(final)
+        finally:
+            if old.exists() and not final.exists():
+                old.rename(final)
+        shutil.rmtree(old, ignore_errors=True)
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-"""The command line, and the snippets of docs/exports.md."""
+"""The command line, and the snippets of README.md and docs/exports.md."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ import tensorflow as tf
 from export.__main__ import define_flags, main
 
 ROOT = Path(__file__).resolve().parents[2]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
 PAGE = (ROOT / "docs" / "exports.md").read_text(encoding="utf-8")
 
 
@@ -38,6 +39,8 @@ def test_help_answers_at_once_without_tensorflow():
         (["--checkpoint=RUN"], "--checkpoint and --output_dir"),
         (["--nonsense=1"], "nonsense"),
         (["stray", "--verify=DIR"], "stray"),
+        (["--verify=DIR", "--checkpoint=RUN", "--output_dir=OUT"], "without --checkpoint"),
+        (["--verify=DIR", "--output_dir=OUT"], "without --checkpoint"),
         (["--checkpoint=/nowhere/run", "--output_dir=OUT"], "/nowhere/run"),
         (["--checkpoint=/nowhere/run", "--output_dir=OUT", "--format=coreml"], "coreml"),
         (["--verify=/nowhere/exports"], "/nowhere/exports"),
@@ -53,15 +56,15 @@ def test_mistakes_are_one_line_and_exit_2(
     assert says in line
 
 
-def snippet(words: str, exports: Path) -> str:
+def snippet(page: str, words: str, exports: Path) -> str:
     """The Python block of the page that holds `words`, on this export."""
-    (block,) = (block for block in re.findall(r"```python\n(.*?)```", PAGE, re.S) if words in block)
+    (block,) = (block for block in re.findall(r"```py(?:thon)?\n(.*?)```", page, re.S) if words in block)
     return block.replace('"exports/', f'"{exports}/')
 
 
-def test_snippet_for_plain_tensorflow(exports: Path):
+def test_readme_for_plain_tensorflow(exports: Path):
     names = {}
-    exec(snippet("encoder = tf.saved_model", exports), names)
+    exec(snippet(README, "encoder = tf.saved_model", exports), names)
     assert names["h"].shape == [2, 128]
     assert len([gradient for gradient in names["gradients"] if gradient is not None]) == 63
 
@@ -69,7 +72,7 @@ def test_snippet_for_plain_tensorflow(exports: Path):
 def test_snippet_for_hub(exports: Path):
     pytest.importorskip("tensorflow_hub", reason="needs requirements-hub.txt")
     names = {}
-    exec(snippet("import tensorflow_hub", exports), names)
+    exec(snippet(PAGE, "import tensorflow_hub", exports), names)
     assert len(names["model"].trainable_weights) == 65
 
 
@@ -82,12 +85,12 @@ assert not still, still
 """
 
 
-def test_snippet_for_keras_3_trains_everything(exports: Path):
+def test_readme_for_keras_3_trains_everything(exports: Path):
     python = os.environ.get("TF_SIMCLR_NEWER_PYTHON", sys.executable)
     if sys.version_info < (3, 12) and python == sys.executable:
         pytest.skip("needs a Python with Keras 3: set TF_SIMCLR_NEWER_PYTHON")
     env = {name: value for name, value in os.environ.items() if name != "TF_USE_LEGACY_KERAS"}
-    code = snippet("TFSMLayer", exports) + KERAS_3_CHECKS
+    code = snippet(README, "TFSMLayer", exports) + KERAS_3_CHECKS
     done = subprocess.run([python, "-c", code], env=env, check=False, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
 
