@@ -24,7 +24,8 @@ from export.folders import versions
 from export.parts import Models, Part
 from export.signatures import Preprocess
 from export.verify import weights_sha256
-from tf_simclr.data.views import decode_image, evaluation_view
+from tf_simclr.data.decoding import decode_image
+from tf_simclr.data.views import evaluation_view
 
 
 def export_run(
@@ -59,7 +60,7 @@ def export_models(
 
     Raises:
         UsageError: an unknown format or one whose package is missing, or a number that exists.
-        RuntimeError: an export that does not do what the live model does.
+        RuntimeError: an export, or a copy made for it, that does not do what the live model does.
     """
     formats_lib.check(formats)
     with versions(output_dir, models.step, overwrite) as pending:
@@ -129,7 +130,7 @@ def _facts(part: Part, name: str, models: Models) -> dict[str, Any]:
         "step": models.step,
         "image_size": models.image_size,
         "representation_dim": models.encoder.output_dim,
-        "projection_dim": getattr(models.projection_head, "out_dim", None),
+        "projection_dim": _projection_dim(models),
         "num_classes": getattr(models.classifier, "num_classes", None),
         "layers": list(part.named),
         "top1": models.top1,
@@ -143,6 +144,13 @@ def _facts(part: Part, name: str, models: Models) -> dict[str, Any]:
         },
         "config": models.config,
     }
+
+
+def _projection_dim(models: Models) -> int | None:
+    """Width of z: a head's `out_dim`, but that of h where the head's mode is "none"."""
+    if models.projection_head is None:
+        return None
+    return models.projection_head(tf.zeros([1, models.encoder.output_dim])).shape[-1]
 
 
 def _write_converted(part: Part, name: str, models: Models, folder: Path) -> None:

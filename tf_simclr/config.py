@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
@@ -51,7 +52,14 @@ class Data:
     resize_first: bool = option(
         False, "evaluation resizes the shorter side first, then crops (App. B.5, B.8)"
     )
-    cache_dataset: bool = option(False, "keep decoded images (uint8) in memory", may_change=True)
+    cache_dataset: bool = option(
+        False, "decode every image once, to uint8 with a shorter side of 1.15 * image_size at most"
+    )
+    cache_dir: str = option(
+        "",
+        "folder for the images of --cache_dataset, as files that later runs use too; empty: in memory",
+        may_change=True,
+    )
     shuffle_buffer: int = option(
         10_000,
         "records in the shuffle buffer of a TFDS data set; folders and digits are permuted exactly",
@@ -74,7 +82,7 @@ class Augmentation:
     """colour distortion and blur"""
 
     color_jitter_strength: float = option(
-        1.0, "strength s of the colour distortion; 0: none (App. A)", minimum=0
+        1.0, "strength s of the colour distortion; 0: none (App. A)", minimum=0, maximum=2.5
     )
     color_jitter_order: str = option(
         "fixed", "order of the four jitters: the paper's listing, or random", choices=["fixed", "random"]
@@ -370,6 +378,8 @@ class Config:
     def __post_init__(self) -> None:
         for name, field, value in self.options():
             _check(name, value, field.metadata)
+        if self.data.cache_dir and not self.data.cache_dataset:
+            raise UsageError(f"--cache_dir={self.data.cache_dir} goes with --cache_dataset; give both")
 
     def options(self) -> Iterator[tuple[str, dataclasses.Field[Any], Any]]:
         """Yields (name, field, value) of every option of every group."""
@@ -460,6 +470,8 @@ def differences(asked: Config, stored: Config) -> list[str]:
 
 
 def _check(name: str, value: Any, rules: Mapping[str, Any]) -> None:
+    if isinstance(value, float) and not math.isfinite(value):
+        raise UsageError(f"--{name}={value}: give a finite number")
     if "choices" in rules and value not in rules["choices"]:
         raise UsageError(f"--{name}={value}: choose one of {', '.join(map(str, rules['choices']))}")
     if "minimum" in rules and value < rules["minimum"]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -91,7 +90,7 @@ def stored_config(checkpoint: str) -> Config:
             f"--checkpoint={checkpoint}: no run here (config.json is missing); give a run folder, or "
             "RUN/checkpoints/ckpt-STEP, or import other weights with tf_simclr.import_official"
         ) from None
-    except (json.JSONDecodeError, KeyError, TypeError, UsageError) as error:
+    except (ValueError, KeyError, TypeError) as error:  # not UTF-8, not JSON, not ours
         raise UsageError(f"{folder / 'config.json'} cannot be used: {error}") from error
 
 
@@ -140,13 +139,13 @@ def _inherit(config: Config, stored: Config, given: set[str]) -> Config:
         architecture = rules.get("architecture", False)
         if not (architecture or rules.get("inherited")):
             continue
-        if name not in given:
+        if name not in given or (name == "stem" and config.encoder.stem == "auto"):
             taken[name] = stored.stem if name == "stem" else value
         elif architecture and name != "stem" and getattr(_group_of(config, name), name) != value:
             clashes.append((name, value, getattr(_group_of(config, name), name)))
     if "dataset" in given and "labels" not in given:
         taken.pop("labels", None)
-    if "stem" in given and config.stem != stored.stem:
+    if "stem" in given and config.encoder.stem not in ("auto", stored.stem):
         clashes.append(("stem", stored.stem, config.stem))
     config = config.replace(**taken)
     if clashes:

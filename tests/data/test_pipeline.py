@@ -18,8 +18,8 @@ from tf_simclr.data import (
     training_batches,
     undecodable_image,
 )
+from tf_simclr.data.decoding import decode_image
 from tf_simclr.data.records import MemorySource, StreamSource
-from tf_simclr.data.views import decode_image
 from tf_simclr.errors import UsageError
 
 SIZE = 8
@@ -171,14 +171,64 @@ def test_evaluation_takes_every_image_once_in_order(source: Source) -> None:
     assert batches[0]["id"][3].startswith(b"class3")
 
 
-def test_a_cached_source_has_the_same_small_images() -> None:
-    plain, kept = (
-        _take(_pretraining(_memory_source(), image_size=12, cache=cache), 3) for cache in (False, True)
-    )
-    _assert_equal(kept, plain)
-    shrunk = cached(_memory_source(), 4)
+@pytest.fixture(params=["memory", "files"])
+def cache_dir(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    return "" if request.param == "memory" else str(tmp_path / "cache")
+
+
+def test_a_cached_source_has_the_same_small_images(cache_dir: str) -> None:
+    kept, plain = cached(_memory_source(), 12, cache_dir), _memory_source()
+    _assert_equal(*(_take(_pretraining(one, image_size=12), 3) for one in (kept, plain)))
+    shrunk = cached(_memory_source(), 4, cache_dir)
     record = next(iter(shrunk.records()))
     assert shrunk.decode(record["image"]).shape == (5, 5, 3)
+
+
+def test_cached_files_serve_later_runs_and_other_data_have_their_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = _take(_pretraining(cached(_memory_source(), 12, str(tmp_path)), image_size=12), 2)
+    cached(_memory_source().subset(np.arange(5)), 12, str(tmp_path))
+    assert len(list(tmp_path.iterdir())) == 2
+    source = _memory_source()
+    monkeypatch.setattr(source, "decode", None)  # nothing is decoded again
+    _assert_equal(_take(_pretraining(cached(source, 12, str(tmp_path)), image_size=12), 2), first)
+
+
+def test_an_interrupted_cache_is_made_again(tmp_path: Path) -> None:
+    whole = cached(_memory_source(), 12, str(tmp_path))
+    expected = _take(_pretraining(whole, image_size=12), 2)
+    (index,) = tmp_path.glob("*/index.npz")
+    index.unlink()
+    (index.parent / "0" / "3").write_bytes(b"half")
+    again = cached(_memory_source(), 12, str(tmp_path))
+    _assert_equal(_take(_pretraining(again, image_size=12), 2), expected)
+
+
+def test_a_cache_folder_that_is_a_file_is_a_mistake(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(UsageError, match="--cache_dir"):
+        cached(_memory_source(), 12, str(tmp_path / "file"))
+
+
+def test_a_part_of_a_folder_reads_its_own_files_only(tmp_path: Path) -> None:
+    for index in range(4):
+        (tmp_path / f"{index}.png").write_bytes(_png(index))
+    part = open_source(f"folder:{tmp_path}", "train").subset(np.array([1, 3]))
+    for index in (0, 2):
+        (tmp_path / f"{index}.png").unlink()
+    batch = _take(evaluation_batches(part, image_size=12, batch_size=4), 1)[0]
+    assert batch["id"].tolist() == [b"1.png", b"3.png"]
+    np.testing.assert_array_equal(np.round(batch["image"][1] * 255), decode_image(_png(3)))
+
+
+def test_draws_go_on_where_they_are_made_in_bulk() -> None:
+    batches = _take(
+        _pretraining(_memory_source(), batch_size=8, start_step=126), 4
+    )
+    _assert_equal(_take(_pretraining(_memory_source(), batch_size=8, start_step=128), 2), batches[2:])
+    uniforms = np.concatenate([batch["uniforms"] for batch in batches])
+    assert len(np.unique(uniforms)) == uniforms.size
 
 
 def test_workers_must_divide_the_batch() -> None:

@@ -11,14 +11,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
+from tf_simclr.data.decoding import boxes_in, decode_for_boxes, decode_image
 from tf_simclr.data.views import (
     CROP_UNIFORMS,
     VIEW_UNIFORMS,
-    decode_image,
     evaluation_view,
     limit_shorter_side,
     random_crop_box,
-    random_views,
+    to_uint8,
+    view_boxes,
+    views_of_boxes,
 )
 
 
@@ -101,6 +103,11 @@ def test_where_no_candidate_fits_the_largest_centre_crop_is_taken(
     np.testing.assert_array_equal(random_crop_box(uniforms, height, width), box)
 
 
+def random_views(image: tf.Tensor, uniforms: tf.Tensor, size: int, flip: bool = True) -> tf.Tensor:
+    """The views of a decoded image."""
+    return views_of_boxes(*boxes_in(image, view_boxes(uniforms)), uniforms, size, flip)
+
+
 def test_views_are_bicubic_crops_of_the_decoded_image() -> None:
     image = tf.cast(_uniforms(40, 50, 3) * 256, tf.uint8)
     uniforms = _uniforms(2, VIEW_UNIFORMS, seed=3)
@@ -181,3 +188,56 @@ def test_exif_orientation_is_ignored() -> None:
 def test_only_larger_images_are_shrunk() -> None:
     assert limit_shorter_side(_gradient_image(60, 90), 40).shape == (40, 60, 3)
     assert limit_shorter_side(_gradient_image(40, 90), 40).shape == (40, 90, 3)
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.lists(st.floats(-400, 700, width=32), min_size=1, max_size=50))
+def test_floats_become_the_nearest_byte(pixels: list[float]) -> None:
+    values = np.array(pixels, np.float32)
+    away_from_ties = np.abs(values - np.floor(values) - 0.5) > 1e-3
+    expected = np.clip(np.round(values), 0, 255)
+    np.testing.assert_array_equal(to_uint8(values).numpy()[away_from_ties], expected[away_from_ties])
+
+
+def _photo(height: int, width: int) -> Image.Image:
+    """Smooth, so that JPEG keeps it closely."""
+    rows, columns = np.mgrid[:height, :width]
+    pixels = np.stack([rows * 255 / height, columns * 255 / width, 128 + 0 * rows], axis=-1)
+    return Image.fromarray(pixels.astype(np.uint8))
+
+
+def _crop(image: tf.Tensor, box: np.ndarray) -> tf.Tensor:
+    top, left, height, width = box
+    return image[top : top + height, left : left + width]
+
+
+@pytest.mark.parametrize("mode", ["RGB", "L", "CMYK"])
+def test_a_jpeg_is_decoded_around_its_boxes_only(mode: str) -> None:
+    encoded = _encoded(_photo(90, 70).convert(mode), "JPEG", quality=90)
+    boxes = tf.constant([[16, 8, 40, 30], [30, 20, 35, 41]])
+    pixels, moved = decode_for_boxes(encoded, lambda height, width: boxes, 32)
+    assert pixels.shape == (49, 53, 3)
+    whole = decode_image(encoded).numpy()
+    for box, inside in zip(boxes.numpy(), moved.numpy(), strict=True):
+        np.testing.assert_array_equal(_crop(pixels, inside), _crop(whole, box))
+
+
+@pytest.mark.parametrize(("side", "ratio"), [(150, 1), (64, 2), (40, 4), (8, 8), (1, 8)])
+def test_a_jpeg_shrinks_while_it_is_decoded_as_far_as_its_boxes_allow(side: int, ratio: int) -> None:
+    encoded = _encoded(_photo(501, 403), "JPEG", quality=95)
+    boxes = tf.constant([[101, 51, 400, 352], [0, 0, 160, 200]])
+    pixels, moved = decode_for_boxes(encoded, lambda height, width: boxes, side)
+    np.testing.assert_array_equal(moved[:, 2:], boxes[:, 2:] // ratio)
+    whole = tf.cast(decode_image(encoded), tf.float32)
+    for box, inside in zip(boxes.numpy(), moved.numpy(), strict=True):
+        expected = tf.image.resize(_crop(whole, box), inside[2:], "area")
+        crop = tf.cast(_crop(pixels, inside), tf.float32)
+        assert float(tf.reduce_mean(tf.abs(crop - expected))) < 3
+
+
+def test_other_formats_are_decoded_whole() -> None:
+    encoded = _encoded(_photo(90, 70), "PNG")
+    boxes = tf.constant([[1, 2, 80, 60]])
+    pixels, same = decode_for_boxes(encoded, lambda height, width: boxes, 8)
+    np.testing.assert_array_equal(pixels, decode_image(encoded))
+    np.testing.assert_array_equal(same, boxes)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import os
+import re
 import signal
 import subprocess
 import sys
@@ -14,11 +14,13 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from export.folders import versions
 from export.parts import Models, float32_copy
 from export.saved_model import export_models
-from tf_simclr.data.views import decode_image, evaluation_view
+from tf_simclr.data.decoding import decode_image
+from tf_simclr.data.views import evaluation_view
 from tf_simclr.errors import UsageError
-from tf_simclr.models import ResNet
+from tf_simclr.models import ProjectionHead, ResNet
 
 
 def load(exports: Path, model: str) -> object:
@@ -146,6 +148,22 @@ def test_encoder_of_a_users_with_a_regularisation_loss(small: Models, tmp_path: 
     close(tape.gradient(value, loaded.trainable_variables)[0], kernel)
 
 
+def test_copy_that_answers_otherwise_is_no_export(small: Models, tmp_path: Path):
+    small.encoder.dense.activation = tf.nn.relu  # get_config knows nothing of it
+    small.encoder.dense.bias.assign([-9.0] * 5)
+    with pytest.raises(RuntimeError, match=r"one_layer.* answers otherwise .*get_config"):
+        export_models(small, str(tmp_path))
+    assert list(tmp_path.rglob("*")) == []
+
+
+def test_head_that_does_nothing_has_the_width_of_h(small: Models, tmp_path: Path):
+    head = ProjectionHead("none", out_dim=128)
+    folders = export_models(dataclasses.replace(small, projection_head=head), str(tmp_path))
+    for folder in folders:
+        facts = json.loads((folder / "export.json").read_text())
+        assert facts["projection_dim"] == facts["representation_dim"] == 5
+
+
 def test_existing_number_is_refused_then_overwritten(small: Models, tmp_path: Path):
     (folder,) = export_models(small, str(tmp_path))
     (folder / "mine.txt").write_text("old")
@@ -186,20 +204,80 @@ def test_failed_overwriting_keeps_the_old(small: Models, tmp_path: Path, monkeyp
     assert (folder / "saved_model.pb").exists()
 
 
+def test_rename_that_fails_puts_the_old_back(small: Models, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    (folder,) = export_models(small, str(tmp_path))
+    (folder / "mine.txt").touch()
+    real = Path.rename
+
+    def rename(path: Path, target: Path) -> Path:
+        if path.name.startswith(".") and not path.name.endswith("-replaced"):
+            raise OSError(28, "No space left on device")
+        return real(path, target)
+
+    monkeypatch.setattr(Path, "rename", rename)
+    with pytest.raises(UsageError, match=r"encoder/1000: cannot be put there \(No space left on device\)"):
+        export_models(small, str(tmp_path), overwrite=True)
+    assert (folder / "mine.txt").exists()
+    assert [child.name for child in folder.parent.iterdir()] == ["1000"]
+
+
+def test_number_that_appears_after_the_check_is_left_alone(
+    small: Models, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    with versions(str(tmp_path), 7, overwrite=False) as pending:
+        pending.folder("encoder")
+        (tmp_path / "encoder" / "7").mkdir()
+        (tmp_path / "encoder" / "7" / "theirs.txt").touch()
+        monkeypatch.setattr(pending, "refuse_existing", lambda models: None)
+        with pytest.raises(UsageError, match="encoder/7: cannot be put there"):
+            pending.publish()
+    assert [path.name for path in (tmp_path / "encoder").rglob("*")] == ["7", "theirs.txt"]
+
+
 KILLED = """
 import os, signal, sys
-from export.folders import versions
-with versions(sys.argv[1], 7, overwrite=False) as pending:
-    (pending.folder("encoder") / "saved_model.pb").write_text("half")
+from pathlib import Path
+from unittest import mock
+
+sys.path[:0] = sys.argv[1:3]
+from conftest import OneLayer
+from export.parts import Models
+from export.saved_model import export_models
+
+def kill(*_, **__):
     os.kill(os.getpid(), signal.SIGKILL)
+
+def kill_at_the_second(path, target):
+    return kill() if path.name.startswith(".") else rename(path, target)
+
+rename, models = Path.rename, Models(encoder=OneLayer(), image_size=4, step=7)
+if sys.argv[4] == "pathlib.Path.rename":
+    with mock.patch("export.saved_model._verify"):
+        export_models(models, sys.argv[3])
+        with mock.patch("pathlib.Path.rename", kill_at_the_second):
+            export_models(models, sys.argv[3], overwrite=True)
+with mock.patch(sys.argv[4], kill):
+    export_models(models, sys.argv[3])
 """
 
 
-def test_killed_export_leaves_no_number(tmp_path: Path):
-    done = subprocess.run([sys.executable, "-c", KILLED, str(tmp_path)], check=False, env=os.environ)
-    assert done.returncode == -signal.SIGKILL
-    (left,) = (tmp_path / "encoder").iterdir()
-    assert left.name.startswith(".7-")  # hidden, and no integer to TensorFlow Serving
+@pytest.mark.parametrize(
+    ("where", "left"),
+    [
+        pytest.param("tensorflow.saved_model.save", [""], marks=pytest.mark.slow),
+        pytest.param("export.saved_model._verify", [""], marks=pytest.mark.slow),
+        ("pathlib.Path.rename", ["", "-replaced"]),
+    ],
+)
+def test_killed_export_leaves_no_number(tmp_path: Path, where: str, left: list[str]):
+    here = Path(__file__).resolve()
+    command = [sys.executable, "-c", KILLED, str(here.parents[2]), str(here.parent), str(tmp_path), where]
+    done = subprocess.run(command, check=False, capture_output=True, text=True)
+    assert done.returncode == -signal.SIGKILL, done.stderr
+    names = sorted(path.name for path in (tmp_path / "encoder").iterdir())
+    assert [re.sub(r"^\.7-[0-9a-f]{8}", "", name) for name in names] == left  # no integer to Serving
+    if "-replaced" in left:
+        assert (tmp_path / "encoder" / names[1] / "verification.npz").exists()
 
 
 def test_remote_folder_is_refused(small: Models):

@@ -1,8 +1,8 @@
 """Sources of encoded images, views, batches, and the choice of labelled examples."""
 
+from tf_simclr.data.cache import cached
 from tf_simclr.data.labels import choose_labelled, require_labels, split_validation
 from tf_simclr.data.pipeline import (
-    cached,
     evaluation_batches,
     pretraining_batches,
     training_batches,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from tf_simclr.errors import UsageError
@@ -50,7 +52,8 @@ def choose_labelled(
         poorest = int(quotas.argmin())
         _require(
             quotas[poorest] >= 1,
-            f"--label_fraction={fraction}: class {poorest} would have no example; raise it",
+            f"--label_fraction={fraction}: class {poorest} would have no example of its {sizes[poorest]}"
+            + ("; raise it" if sizes[poorest] else ""),
         )
     chosen = [indices[:quota] for indices, quota in zip(members, quotas, strict=True)]
     return np.sort(np.concatenate(chosen))
@@ -72,7 +75,10 @@ def split_validation(
     _require(0 < fraction < 1, f"the validation fraction {fraction} must be in (0, 1)")
     members = _members(labels, num_classes, np.random.default_rng(seed))
     held = [min(max(round(fraction * len(indices)), 1), max(len(indices) - 1, 0)) for indices in members]
-    _require(sum(held) > 0, "no class has two labelled examples: there is nothing to hold out for validation")
+    _require(
+        sum(held) > 0,
+        "--train_split: no class has two labelled examples, so none can be held out to choose by",
+    )
     validation = np.concatenate([indices[:count] for indices, count in zip(members, held, strict=True)])
     training = np.concatenate([indices[count:] for indices, count in zip(members, held, strict=True)])
     return np.sort(training), np.sort(validation)
@@ -86,13 +92,23 @@ def require_labels(labels: np.ndarray, num_classes: int, what: str) -> None:
         _require(False, f"{what}: example {bad[0]} has {found}; labels must be 0 to {num_classes - 1}")
 
 
+def require_every_class(labels: np.ndarray, class_names: Sequence[str], what: str) -> None:
+    """UsageError unless every class has an example; `what` names the data in the message."""
+    counts = np.bincount(labels[labels >= 0], minlength=len(class_names))
+    if counts.min() == 0:
+        name = class_names[int(counts.argmin())]
+        raise UsageError(f"{what}: class {name!r} has no example; add some or leave the class out")
+
+
 def _members(labels: np.ndarray, num_classes: int | None, rng: np.random.Generator) -> list[np.ndarray]:
     """Indices of each class's examples, each in random order."""
     labels = np.asarray(labels)
-    _require(bool((labels >= 0).any()), "there are no labelled examples to choose from")
+    _require(bool((labels >= 0).any()), "--train_split: there are no labelled examples to choose from")
     count = int(labels.max()) + 1 if num_classes is None else num_classes
     if labels.max() >= count:
-        raise UsageError(f"label {labels.max()} is out of range: there are {count} classes, counted from 0")
+        raise UsageError(
+            f"--train_split: label {labels.max()} is out of range: there are {count} classes, counted from 0"
+        )
     return [rng.permutation(np.flatnonzero(labels == label)) for label in range(count)]
 
 

@@ -13,20 +13,20 @@ from typing import Any
 
 import tensorflow as tf
 
-from tf_simclr.data.records import DecodedSource, Record, Source
+from tf_simclr.data.records import Record, Source
 from tf_simclr.data.views import (
     MIN_AREA,
     VIEW_UNIFORMS,
     evaluation_view,
-    limit_shorter_side,
-    random_views,
     to_uint8,
+    view_boxes,
+    views_of_boxes,
 )
 from tf_simclr.errors import UsageError
 
 Example = dict[str, tf.Tensor]
 _INT64_MAX = 2**63 - 1
-_CACHED_SIDE = 1.15  # shorter side of a cached image, in units of the image size
+_DRAWN_AT_ONCE = 1024  # positions whose numbers are drawn together: one by one it costs 4 % of a 224 px image
 
 
 def pretraining_batches(
@@ -40,7 +40,6 @@ def pretraining_batches(
     crop_area_min: float = MIN_AREA,
     flip: bool = True,
     shuffle_buffer: int = 10_000,
-    cache: bool = False,
     worker: int = 0,
     num_workers: int = 1,
     deterministic: bool = True,
@@ -56,7 +55,6 @@ def pretraining_batches(
       crop_area_min: least share of the image's area that a crop keeps.
       flip: whether views are flipped left-right with p = 0.5.
       shuffle_buffer: records that a stream's shuffling holds; indexed sources shuffle fully.
-      cache: decode once and keep uint8 pixels in memory, the shorter side limited to 1.15 * image_size.
       worker, num_workers: which equal slice of each batch to give.
       deterministic: False lets a slow image give way to the next ones.
 
@@ -64,18 +62,19 @@ def pretraining_batches(
       {"views": uint8 [B, 2, s, s, 3], "uniforms": float32 [B, 2, num_uniforms] in [0, 1),
       "label": int64 [B], -1 when there is none}, B = batch_size / num_workers.
     """
-    if cache:
-        source = cached(source, image_size)
 
-    def example(position: tf.Tensor, record: Record) -> Example:
-        uniforms = _draw(seed, position, [2, VIEW_UNIFORMS + num_uniforms])
-        image = source.decode(record["image"])
-        views = random_views(image, uniforms[:, :VIEW_UNIFORMS], image_size, crop_area_min, flip)
+    def example(record: Record, uniforms: tf.Tensor) -> Example:
+        of_crop = uniforms[:, :VIEW_UNIFORMS]
+        boxes = view_boxes(of_crop, crop_area_min)
+        views = views_of_boxes(
+            *source.decode_for_boxes(record["image"], boxes, image_size), of_crop, image_size, flip
+        )
         return {"views": views, "uniforms": uniforms[:, VIEW_UNIFORMS:], "label": record["label"]}
 
     return _endless_batches(
         source,
         example,
+        drawn=(2, VIEW_UNIFORMS + num_uniforms),
         batch_size=batch_size,
         seed=seed,
         start_step=start_step,
@@ -96,34 +95,36 @@ def training_batches(
     start_step: int = 0,
     crop_area_min: float = MIN_AREA,
     flip: bool = True,
+    center_crop_fraction: float | None = None,
+    resize_first: bool = False,
     shuffle_buffer: int = 10_000,
-    cache: bool = False,
     worker: int = 0,
     num_workers: int = 1,
     deterministic: bool = True,
 ) -> tf.data.Dataset:
     """One view of every image with its label, without end; arguments as `pretraining_batches`.
 
-    With `augment` the view is a random crop and flip (App. B.5, B.6), else the evaluation view.
+    With `augment` the view is a random crop and flip (App. B.5, B.6), else the evaluation view that
+    `center_crop_fraction` and `resize_first` say.
 
     Returns:
       {"image": uint8 [B, s, s, 3], "label": int64 [B]}, B = batch_size / num_workers.
     """
-    if cache:
-        source = cached(source, image_size)
 
-    def example(position: tf.Tensor, record: Record) -> Example:
-        image = source.decode(record["image"])
+    def example(record: Record, uniforms: tf.Tensor) -> Example:
         if augment:
-            uniforms = _draw(seed, position, [1, VIEW_UNIFORMS])
-            view = random_views(image, uniforms, image_size, crop_area_min, flip)[0]
+            boxes = view_boxes(uniforms, crop_area_min)
+            pixels = source.decode_for_boxes(record["image"], boxes, image_size)
+            view = views_of_boxes(*pixels, uniforms, image_size, flip)[0]
         else:
-            view = to_uint8(evaluation_view(image, image_size) * 255.0)
+            image = source.decode(record["image"])
+            view = to_uint8(evaluation_view(image, image_size, center_crop_fraction, resize_first) * 255.0)
         return {"image": view, "label": record["label"]}
 
     return _endless_batches(
         source,
         example,
+        drawn=(1, VIEW_UNIFORMS),
         batch_size=batch_size,
         seed=seed,
         start_step=start_step,
@@ -155,32 +156,7 @@ def evaluation_batches(
         return {"image": view, "label": record["label"], "id": record["id"]}
 
     examples = source.tickets().map(example, num_parallel_calls=tf.data.AUTOTUNE)
-    return examples.batch(batch_size).prefetch(tf.data.AUTOTUNE)
-
-
-def cached(source: Source, image_size: int) -> DecodedSource:
-    """The source decoded once, as uint8 in memory, the shorter side at most 1.15 * image_size.
-
-    Crops are then taken from the shrunken image: the smallest ones are enlarged from fewer pixels.
-    """
-    side = round(_CACHED_SIDE * image_size)
-
-    def decoded(ticket: Any) -> Record:
-        record = source.fetch(ticket)
-        pixels = limit_shorter_side(source.decode(record["image"]), side)
-        return {**record, "image": tf.io.serialize_tensor(pixels)}
-
-    records = source.tickets().map(decoded, num_parallel_calls=tf.data.AUTOTUNE)
-    rows = list(records.prefetch(tf.data.AUTOTUNE).as_numpy_iterator())
-    return DecodedSource(
-        source.name,
-        source.split,
-        source.version,
-        source.class_names,
-        images=[row["image"] for row in rows],
-        labels=[row["label"] for row in rows],
-        ids=[row["id"] for row in rows],
-    )
+    return examples.batch(batch_size).prefetch(tf.data.AUTOTUNE).with_options(_own_threads())
 
 
 def undecodable_image(source: Source) -> UsageError | None:
@@ -207,14 +183,11 @@ def undecodable_image(source: Source) -> UsageError | None:
     return UsageError(f"--dataset={source.name}: image {name!r} can't be decoded; replace or remove it")
 
 
-def _draw(seed: int, position: tf.Tensor, shape: list[int]) -> tf.Tensor:
-    return tf.random.stateless_uniform(shape, seed=tf.stack([tf.constant(seed, tf.int64), position]))
-
-
 def _endless_batches(
     source: Source,
-    example: Callable[[tf.Tensor, Record], Example],
+    example: Callable[[Record, tf.Tensor], Example],
     *,
+    drawn: tuple[int, int],
     batch_size: int,
     seed: int,
     start_step: int,
@@ -223,30 +196,53 @@ def _endless_batches(
     num_workers: int,
     deterministic: bool,
 ) -> tf.data.Dataset:
+    """Batches of `example(record, uniforms)`, the uniforms float32 of the shape `drawn`."""
     if batch_size % num_workers:
         raise UsageError(f"--train_batch_size={batch_size} is not divisible by the {num_workers} workers")
-    share = batch_size // num_workers
-    positions = _positions(source, seed, start_step * batch_size, shuffle_buffer)
+    share, start = batch_size // num_workers, start_step * batch_size
+    tickets = _tickets(source, seed, start, shuffle_buffer)
+    rows = tf.data.Dataset.zip((tickets, _draws(seed, start, drawn)))
     if num_workers > 1:
-        positions = positions.filter(lambda position, _: position % batch_size // share == worker)
-    return (
-        positions.map(
-            lambda position, ticket: example(position, source.fetch(ticket)),
-            num_parallel_calls=tf.data.AUTOTUNE,
-            deterministic=deterministic,
-        )
-        .batch(share, drop_remainder=True)
-        .prefetch(tf.data.AUTOTUNE)
+        positions = rows.enumerate(start)
+        own = positions.filter(lambda position, _: position % batch_size // share == worker)
+        rows = own.map(lambda _, row: row)
+    examples = rows.map(
+        lambda ticket, uniforms: example(source.fetch(ticket), uniforms),
+        num_parallel_calls=tf.data.AUTOTUNE,
+        deterministic=deterministic,
     )
+    batches = examples.batch(share, drop_remainder=True).prefetch(tf.data.AUTOTUNE)
+    return batches.with_options(_own_threads())
 
 
-def _positions(source: Source, seed: int, start: int, shuffle_buffer: int) -> tf.data.Dataset:
-    """(position, ticket) from position `start` on; what lies before is skipped undecoded."""
+def _tickets(source: Source, seed: int, start: int, shuffle_buffer: int) -> tf.data.Dataset:
+    """The tickets from position `start` on; what lies before is skipped undecoded."""
     epoch, offset = divmod(start, source.num_examples)
 
-    def tickets(epoch: tf.Tensor) -> tf.data.Dataset:
-        # Negative, so that no epoch shares its key with a position's draws.
+    def of_epoch(epoch: tf.Tensor) -> tf.data.Dataset:
+        # Negative, so that no epoch shares its key with a draw.
         key = tf.stack([tf.constant(seed, tf.int64), -1 - epoch])
         return source.shuffled_tickets(key, shuffle_buffer)
 
-    return tf.data.Dataset.range(epoch, _INT64_MAX).flat_map(tickets).skip(offset).enumerate(start)
+    return tf.data.Dataset.range(epoch, _INT64_MAX).flat_map(of_epoch).skip(offset)
+
+
+def _draws(seed: int, start: int, shape: tuple[int, int]) -> tf.data.Dataset:
+    """Numbers in [0, 1), float32 `shape`, for every position from `start` on."""
+    chunk, offset = divmod(start, _DRAWN_AT_ONCE)
+
+    def of_chunk(chunk: tf.Tensor) -> tf.data.Dataset:
+        key = tf.stack([tf.constant(seed, tf.int64), chunk])
+        return tf.data.Dataset.from_tensor_slices(
+            tf.random.stateless_uniform([_DRAWN_AT_ONCE, *shape], seed=key)
+        )
+
+    return tf.data.Dataset.range(chunk, _INT64_MAX).flat_map(of_chunk).skip(offset)
+
+
+def _own_threads() -> tf.data.Options:
+    """One thread a core for the images, apart from TensorFlow's own; an image's operations don't fan out."""
+    options = tf.data.Options()
+    options.threading.private_threadpool_size = 0  # as many as there are cores, where it runs
+    options.threading.max_intra_op_parallelism = 1
+    return options

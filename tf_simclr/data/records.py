@@ -10,12 +10,13 @@ from __future__ import annotations
 import abc
 import functools
 import hashlib
+import os
 from collections.abc import Sequence
 
 import numpy as np
 import tensorflow as tf
 
-from tf_simclr.data.views import decode_image
+from tf_simclr.data.decoding import Boxes, decode_for_boxes, decode_image
 
 Record = dict[str, tf.Tensor]
 UNLABELLED = -1
@@ -63,15 +64,22 @@ class Source(abc.ABC):
         """Labels of all records, int64 [num_examples], without decoding an image; [n, C] if multi-label."""
 
     def decode(self, image: tf.Tensor) -> tf.Tensor:
-        """The bytes of a record's image (scalar string) -> uint8 [h, w, 3]."""
+        """A record's image -> uint8 [h, w, 3]."""
         return decode_image(image)
+
+    def decode_for_boxes(self, image: tf.Tensor, boxes: Boxes, side: int) -> tuple[tf.Tensor, tf.Tensor]:
+        """The part of a record's image that holds the boxes, see `decoding.decode_for_boxes`."""
+        return decode_for_boxes(image, boxes, side)
 
     def records(self) -> tf.data.Dataset:
         """All records in order, images still encoded."""
         return self.tickets().map(self.fetch, num_parallel_calls=tf.data.AUTOTUNE)
 
     def subset(self, indices: np.ndarray) -> Source:
-        """The records at `indices` (int [n], strictly increasing) as a source of its own, held in memory."""
+        """The records at `indices` (int [n], strictly increasing) as a source of its own.
+
+        Those of a stream are held in memory, still encoded.
+        """
         chosen = np.zeros(self.num_examples, bool)
         chosen[indices] = True
         kept = tf.constant(chosen)
@@ -83,11 +91,10 @@ class Source(abc.ABC):
             .take(len(indices))
         )
         rows = list(picked.as_numpy_iterator())
-        digest = hashlib.sha256(np.flatnonzero(chosen).astype(np.int64).tobytes()).hexdigest()[:12]
         part = MemorySource(
             self.name,
             self.split,
-            f"{self.version}+{digest}",
+            _subset_version(self, indices),
             self.class_names,
             images=[row["image"] for row in rows],
             labels=[row["label"] for row in rows],
@@ -95,6 +102,11 @@ class Source(abc.ABC):
         )
         part.multi_label = self.multi_label
         return part
+
+
+def _subset_version(whole: Source, indices: np.ndarray) -> str:
+    digest = hashlib.sha256(np.asarray(indices, np.int64).tobytes()).hexdigest()[:12]
+    return f"{whole.version}+{digest}"
 
 
 class IndexedSource(Source):
@@ -134,6 +146,40 @@ class IndexedSource(Source):
     def labels(self) -> np.ndarray:
         return self._labels
 
+    def ids(self) -> np.ndarray:
+        """Ids of all records, bytes [num_examples]."""
+        return self._ids.numpy()
+
+    def subset(self, indices: np.ndarray) -> Source:
+        return SubsetSource(self, indices)
+
+
+class SubsetSource(IndexedSource):
+    """Some records of an indexed source, read from there."""
+
+    def __init__(self, whole: IndexedSource, indices: np.ndarray):
+        super().__init__(
+            whole.name,
+            whole.split,
+            _subset_version(whole, indices),
+            whole.class_names,
+            labels=whole.labels()[indices],
+            ids=whole.ids()[indices],
+        )
+        self.multi_label = whole.multi_label
+        self._whole = whole
+        with tf.device("CPU:0"):
+            self._indices = tf.constant(indices, tf.int64)
+
+    def read(self, index: tf.Tensor) -> tf.Tensor:
+        return self._whole.read(self._indices[index])
+
+    def decode(self, image: tf.Tensor) -> tf.Tensor:
+        return self._whole.decode(image)
+
+    def decode_for_boxes(self, image: tf.Tensor, boxes: Boxes, side: int) -> tuple[tf.Tensor, tf.Tensor]:
+        return self._whole.decode_for_boxes(image, boxes, side)
+
 
 class MemorySource(IndexedSource):
     """Encoded images held in memory."""
@@ -170,10 +216,17 @@ class FileSource(IndexedSource):
         labels: Sequence[int] | np.ndarray,
         ids: Sequence[str],
     ):
-        listing = "\n".join(f"{id_}\t{label}" for id_, label in zip(ids, labels, strict=True))
+        self._root = root.rstrip("/") + "/"
+        rows = zip(ids, labels, self._sizes(ids), strict=True)
+        listing = "\n".join(f"{id_}\t{label}\t{size}" for id_, label, size in rows)
         version = hashlib.sha256(listing.encode()).hexdigest()[:12]
         super().__init__(name, split, version, class_names, labels=labels, ids=ids)
-        self._root = root.rstrip("/") + "/"
+
+    def _sizes(self, ids: Sequence[str]) -> Sequence[int]:
+        """Bytes of each file, so that a replaced image is another version; not asked of a remote store."""
+        if "://" in self._root:
+            return [0] * len(ids)
+        return [os.path.getsize(self._root + id_) for id_ in ids]
 
     def read(self, index: tf.Tensor) -> tf.Tensor:
         return tf.io.read_file(self._root + self._ids[index])
@@ -216,11 +269,3 @@ class StreamSource(Source):
     def _all_labels(self) -> np.ndarray:
         batches = self._stream.map(lambda record: record["label"]).batch(1024)
         return np.concatenate(list(batches.as_numpy_iterator()))
-
-
-class DecodedSource(MemorySource):
-    """Images decoded once and kept in memory as serialized uint8 tensors (`--cache_dataset`)."""
-
-    def decode(self, image: tf.Tensor) -> tf.Tensor:
-        pixels = tf.io.parse_tensor(image, tf.uint8)
-        return tf.ensure_shape(pixels, [None, None, 3])

@@ -1,7 +1,6 @@
-"""From encoded bytes to views: decoding, random crops, flips, and the evaluation crop.
+"""From pixels to views: random crops, flips, and the evaluation crop.
 
-Everything is deterministic given its `uniforms`. EXIF orientation is ignored, as TensorFlow's decoders
-ignore it, in training, evaluation and export alike. Bicubic resizing is `tf.image.resize` with half-pixel
+Everything is deterministic given its `uniforms`. Bicubic resizing is `tf.image.resize` with half-pixel
 centres and no antialiasing, as in the authors' code.
 """
 
@@ -9,22 +8,14 @@ from __future__ import annotations
 
 import tensorflow as tf
 
+from tf_simclr.data.decoding import Boxes
+
 MIN_AREA = 0.08  # Sec. 3 and App. A
 ASPECT_RANGE = (3 / 4, 4 / 3)  # App. A
 CROP_CANDIDATES = 10
 CROP_UNIFORMS = 2 * CROP_CANDIDATES + 2
 VIEW_UNIFORMS = CROP_UNIFORMS + 1  # crop and flip
 LARGEST_UNCROPPED = 32  # evaluation keeps the whole image at or below this size (authors' code)
-
-
-def decode_image(encoded: tf.Tensor) -> tf.Tensor:
-    """JPEG, PNG, BMP or GIF (its first frame), scalar string -> uint8 RGB [h, w, 3].
-
-    Grey images get three equal channels, alpha is dropped, CMYK is converted.
-    """
-    image = tf.io.decode_image(encoded, channels=3, expand_animations=False)
-    image.set_shape([None, None, 3])
-    return image
 
 
 def random_crop_box(
@@ -76,25 +67,27 @@ def _largest_size(height: tf.Tensor, width: tf.Tensor, aspect_range: tuple[float
     return tf.maximum(size, 1.0)
 
 
-def random_views(
-    image: tf.Tensor,
-    uniforms: tf.Tensor,
-    image_size: int,
-    crop_area_min: float = MIN_AREA,
-    flip: bool = True,
+def view_boxes(uniforms: tf.Tensor, crop_area_min: float = MIN_AREA) -> Boxes:
+    """The crops of an image's views: for each row of `uniforms` [V, VIEW_UNIFORMS] a box."""
+    return lambda height, width: random_crop_box(
+        uniforms[:, :CROP_UNIFORMS], height, width, (crop_area_min, 1.0)
+    )
+
+
+def views_of_boxes(
+    pixels: tf.Tensor, boxes: tf.Tensor, uniforms: tf.Tensor, image_size: int, flip: bool = True
 ) -> tf.Tensor:
-    """Crops, resizes and flips (p = 0.5) one decoded image once for each row of `uniforms`.
+    """Crops, resizes and flips (p = 0.5) an image once for each of its boxes.
 
     Args:
-      image: uint8 [h, w, 3].
+      pixels: uint8 [h, w, 3].
+      boxes: int32 [V, 4] in it: top, left, height, width.
       uniforms: float32 [V, VIEW_UNIFORMS] in [0, 1).
 
     Returns:
       uint8 [V, image_size, image_size, 3].
     """
-    shape = tf.shape(image)
-    boxes = random_crop_box(uniforms[:, :CROP_UNIFORMS], shape[0], shape[1], (crop_area_min, 1.0))
-    views = [_resized_crop(image, box, image_size) for box in tf.unstack(boxes)]
+    views = [_resized_crop(pixels, box, image_size) for box in tf.unstack(boxes, num=uniforms.shape[0])]
     if flip:
         flipped = tf.unstack(uniforms[:, CROP_UNIFORMS] < 0.5)
         views = [_flip_if(condition, view) for condition, view in zip(flipped, views, strict=True)]
@@ -113,8 +106,16 @@ def _flip_if(condition: tf.Tensor, view: tf.Tensor) -> tf.Tensor:
 
 
 def to_uint8(pixels: tf.Tensor) -> tf.Tensor:
-    """Rounds float pixels in 0..255 and clips what bicubic interpolation overshoots."""
-    return tf.saturate_cast(tf.round(pixels), tf.uint8)
+    """Rounds float pixels in 0..255 and clips what bicubic interpolation overshoots, in one pass."""
+    quantized = tf.raw_ops.QuantizeV2(
+        input=pixels,
+        min_range=0.0,
+        max_range=255.0,
+        T=tf.quint8,
+        mode="MIN_COMBINED",
+        round_mode="HALF_AWAY_FROM_ZERO",
+    )
+    return tf.bitcast(quantized.output, tf.uint8)
 
 
 def evaluation_view(

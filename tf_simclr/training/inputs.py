@@ -66,6 +66,7 @@ def labelled_subset(config: Config, source: Source) -> Source:
 
 def pretraining_batches(config: Config, source: Source, num_uniforms: int) -> BatchesFrom:
     """Two views an image, from a step on."""
+    source = _as_cached(config, source)
 
     def from_step(step: int, worker: int = 0, num_workers: int = 1) -> tf.data.Dataset:
         return data.pretraining_batches(
@@ -80,7 +81,6 @@ def pretraining_batches(config: Config, source: Source, num_uniforms: int) -> Ba
             crop_area_min=config.views.crop_area_min,
             flip=config.views.use_flip,
             shuffle_buffer=config.data.shuffle_buffer,
-            cache=config.data.cache_dataset,
         )
 
     return through_services(config.devices.data_service, from_step)
@@ -88,6 +88,7 @@ def pretraining_batches(config: Config, source: Source, num_uniforms: int) -> Ba
 
 def training_batches(config: Config, source: Source) -> BatchesFrom:
     """One cropped and flipped image each, with its label, from a step on."""
+    source = _as_cached(config, source)
 
     def from_step(step: int, worker: int = 0, num_workers: int = 1) -> tf.data.Dataset:
         return data.training_batches(
@@ -101,8 +102,9 @@ def training_batches(config: Config, source: Source) -> BatchesFrom:
             num_workers=num_workers,
             crop_area_min=config.views.crop_area_min,
             flip=config.views.use_flip,
+            center_crop_fraction=config.data.center_crop_fraction or None,
+            resize_first=config.data.resize_first,
             shuffle_buffer=config.data.shuffle_buffer,
-            cache=config.data.cache_dataset,
         )
 
     return through_services(config.devices.data_service, from_step)
@@ -117,6 +119,13 @@ def evaluation_batches(config: Config, source: Source) -> tf.data.Dataset:
         center_crop_fraction=config.data.center_crop_fraction or None,
         resize_first=config.data.resize_first,
     )
+
+
+def _as_cached(config: Config, source: Source) -> Source:
+    """The source, its images decoded once where --cache_dataset says so."""
+    if not config.data.cache_dataset:
+        return source
+    return data.cached(source, config.data.image_size, config.data.cache_dir)
 
 
 def _open(config: Config, split: str, flag: str, labelled: bool, multi_label: bool = False) -> Source:

@@ -1,0 +1,123 @@
+"""Images decoded once, as uint8 pixels in memory or in files (`--cache_dataset`, `--cache_dir`)."""
+
+from __future__ import annotations
+
+import hashlib
+import sys
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+from etils import epath
+from tqdm import tqdm
+
+from tf_simclr.data.decoding import Boxes, boxes_in
+from tf_simclr.data.records import IndexedSource, MemorySource, Record, Source
+from tf_simclr.data.views import limit_shorter_side
+from tf_simclr.errors import UsageError
+
+_CACHED_SIDE = 1.15  # shorter side of a cached image, in units of the image size
+_FILES_A_FOLDER = 1000
+
+
+def cached(source: Source, image_size: int, folder: str = "") -> IndexedSource:
+    """The source decoded once, as uint8, the shorter side at most 1.15 * image_size.
+
+    Crops are then taken from the shrunken image: the smallest ones are enlarged from fewer pixels.
+
+    Args:
+      image_size: side of the views that will be taken, in pixels.
+      folder: where to keep the pixels, a file an image, for this and later runs; empty: in memory.
+
+    Raises:
+      UsageError: the folder cannot be written.
+    """
+    side = round(_CACHED_SIDE * image_size)
+    if not folder:
+        images, labels, ids = zip(*_decoded(source, side), strict=True)
+        return _DecodedInMemory(*_described(source), images=images, labels=labels, ids=ids)
+    path = epath.Path(folder) / _key(source, side)
+    index = path / "index.npz"
+    try:
+        if not index.exists():
+            _write(source, side, path, index)
+        with index.open("rb") as file, np.load(file, allow_pickle=False) as stored:
+            return _DecodedInFiles(
+                *_described(source), root=str(path), labels=stored["labels"], ids=stored["ids"].tolist()
+            )
+    except (OSError, tf.errors.OpError) as error:
+        raise UsageError(f"--cache_dir={folder}: cannot be used ({str(error)[:200]})") from error
+
+
+class _Decoded(Source):
+    """Records whose image is a serialized tensor of pixels."""
+
+    def decode(self, image: tf.Tensor) -> tf.Tensor:
+        return tf.ensure_shape(tf.io.parse_tensor(image, tf.uint8), [None, None, 3])
+
+    def decode_for_boxes(self, image: tf.Tensor, boxes: Boxes, side: int) -> tuple[tf.Tensor, tf.Tensor]:
+        return boxes_in(self.decode(image), boxes)
+
+
+class _DecodedInMemory(_Decoded, MemorySource):
+    pass
+
+
+class _DecodedInFiles(_Decoded, IndexedSource):
+    def __init__(self, *described: Any, root: str, labels: np.ndarray, ids: list[bytes]):
+        super().__init__(*described, labels=labels, ids=ids)
+        self._root = root
+
+    def read(self, index: tf.Tensor) -> tf.Tensor:
+        return tf.io.read_file(_file(self._root, index))
+
+
+def _described(source: Source) -> tuple[Any, ...]:
+    return source.name, source.split, source.version, source.class_names
+
+
+def _key(source: Source, side: int) -> str:
+    """Name of the folder for all that the pixels depend on."""
+    text = "\n".join([source.name, source.split, source.version, str(source.num_examples), str(side)])
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def _file(root: str, index: tf.Tensor) -> tf.Tensor:
+    folder, name = (tf.strings.as_string(number) for number in (index // _FILES_A_FOLDER, index))
+    return tf.strings.join([root, "/", folder, "/", name])
+
+
+def _write(source: Source, side: int, path: epath.Path, index: epath.Path) -> None:
+    """Writes a file an image and, last, the index: without it the folder counts as empty."""
+    for number in range(0, source.num_examples, _FILES_A_FOLDER):
+        (path / str(number // _FILES_A_FOLDER)).mkdir(parents=True, exist_ok=True)
+    labels, ids = [], []
+    for number, (image, label, name) in enumerate(_decoded(source, side)):
+        (path / str(number // _FILES_A_FOLDER) / str(number)).write_bytes(image)
+        labels.append(label)
+        ids.append(name)
+    partial = path / ".index.partial"
+    with partial.open("wb") as file:
+        np.savez(file, labels=np.array(labels), ids=np.array(ids, np.bytes_))
+    partial.replace(index)
+
+
+def _decoded(source: Source, side: int) -> Any:
+    """(serialized pixels, label, id) of every record, in order."""
+
+    def decoded(ticket: Any) -> Record:
+        record = source.fetch(ticket)
+        pixels = limit_shorter_side(source.decode(record["image"]), side)
+        return {**record, "image": tf.io.serialize_tensor(pixels)}
+
+    records = source.tickets().map(decoded, num_parallel_calls=tf.data.AUTOTUNE).prefetch(tf.data.AUTOTUNE)
+    bar = tqdm(
+        records.as_numpy_iterator(),
+        "caching",
+        total=source.num_examples,
+        leave=False,
+        delay=5,
+        mininterval=0.5 if sys.stderr.isatty() else 30,
+        unit=" images",
+    )
+    return ((row["image"], row["label"], row["id"]) for row in bar)

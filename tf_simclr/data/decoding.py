@@ -1,0 +1,70 @@
+"""From encoded bytes to pixels, decoding no more of a JPEG than its crops need.
+
+EXIF orientation is ignored, as TensorFlow's decoders ignore it, in training, evaluation and export alike.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import tensorflow as tf
+
+_JPEG_RATIOS = (1, 2, 4, 8)  # libjpeg shrinks by these while it decodes
+
+Boxes = Callable[[tf.Tensor, tf.Tensor], tf.Tensor]
+"""Height and width of an image (int32 scalars) to boxes in it, int32 [V, 4]: top, left, height, width."""
+
+
+def decode_image(encoded: tf.Tensor) -> tf.Tensor:
+    """JPEG, PNG, BMP or GIF (its first frame), scalar string -> uint8 RGB [h, w, 3].
+
+    Grey images get three equal channels, alpha is dropped, CMYK is converted.
+    """
+    image = tf.io.decode_image(encoded, channels=3, expand_animations=False)
+    image.set_shape([None, None, 3])
+    return image
+
+
+def decode_for_boxes(encoded: tf.Tensor, boxes: Boxes, side: int) -> tuple[tf.Tensor, tf.Tensor]:
+    """The pixels that hold the boxes, and where the boxes are in them.
+
+    Of a JPEG only the rectangle around all boxes is decoded, shrunk by 2, 4 or 8 in the decoder where the
+    smallest box keeps `side` pixels either way: large photographs then cost a fraction, and are low-pass
+    filtered before a resizing that would alias.
+
+    Args:
+      encoded: scalar string.
+      boxes: called with the size of the whole image.
+      side: pixels that a box will be resized to.
+
+    Returns:
+      uint8 [h, w, 3] and int32 [V, 4].
+    """
+    return tf.cond(
+        tf.io.is_jpeg(encoded),
+        lambda: _decode_jpeg(encoded, boxes, side),
+        lambda: boxes_in(decode_image(encoded), boxes),
+    )
+
+
+def boxes_in(image: tf.Tensor, boxes: Boxes) -> tuple[tf.Tensor, tf.Tensor]:
+    """As `decode_for_boxes`, of an image [h, w, 3] that is decoded already."""
+    height, width, _ = tf.unstack(tf.shape(image))
+    return image, boxes(height, width)
+
+
+def _decode_jpeg(encoded: tf.Tensor, boxes: Boxes, side: int) -> tuple[tf.Tensor, tf.Tensor]:
+    height, width, _ = tf.unstack(tf.image.extract_jpeg_shape(encoded))
+    drawn = boxes(height, width)
+    smallest = tf.reduce_min(drawn[:, 2:])
+    branch = tf.reduce_sum(tf.cast(smallest >= side * tf.constant(_JPEG_RATIOS[1:]), tf.int32))
+    drawn //= tf.gather(_JPEG_RATIOS, branch)
+    begin = tf.reduce_min(drawn[:, :2], axis=0)
+    end = tf.reduce_max(drawn[:, :2] + drawn[:, 2:], axis=0)
+    window = tf.concat([begin, end - begin], axis=0)
+
+    def decode(ratio: int) -> Callable[[], tf.Tensor]:
+        return lambda: tf.io.decode_and_crop_jpeg(encoded, window, channels=3, ratio=ratio)
+
+    pixels = tf.switch_case(branch, [decode(ratio) for ratio in _JPEG_RATIOS])
+    return pixels, drawn - tf.concat([begin, [0, 0]], axis=0)
