@@ -13,6 +13,7 @@ import tensorflow as tf
 from tf_simclr import embed, evaluate, finetune, knn, linear_eval, transfer
 from tf_simclr.config import Config
 
+LABELS = (("cat", 0), ("dog", 2))
 TINY = "--image_size=8 --resnet_depth=18 --width_multiplier=0.125 --proj_out_dim=8 --train_steps=1".split()
 
 
@@ -89,6 +90,16 @@ def test_labels_out_of_range(mistake: Callable[..., str], images: Path, tmp_path
     (tmp_path / "l.csv").write_text("file,label\ntrain/cat/0.png,0\ntrain/cat/1.png,-4\n")
     line = mistake(linear_eval, f"--dataset=folder:{images}", f"--labels={tmp_path / 'l.csv'}")
     assert "label -4 is out of range" in line
+
+
+@pytest.mark.parametrize("command", [linear_eval, finetune])
+def test_a_class_without_an_example(
+    mistake: Callable[..., str], images: Path, tmp_path: Path, command: ModuleType
+) -> None:
+    rows = "".join(f"{split}/{name}/0.png,{label}\n" for split in ("train", "test") for name, label in LABELS)
+    (tmp_path / "l.csv").write_text(f"file,label\n{rows}")
+    line = mistake(command, f"--dataset=folder:{images}", f"--labels={tmp_path / 'l.csv'}")
+    assert "split 'train': class '1' has no example" in line
 
 
 def test_an_image_without_a_label_among_labelled_ones(mistake: Callable[..., str], tmp_path: Path) -> None:

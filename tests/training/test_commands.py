@@ -26,7 +26,13 @@ def result_of(config: Config) -> dict[str, Any]:
 
 @pytest.fixture(scope="session")
 def linear(tiny: Make, pretrained: Config) -> Config:
-    config = tiny("linear_eval", checkpoint=pretrained.run.model_dir, optimizer="nesterov", weight_decay=0.0)
+    config = tiny(
+        "linear_eval",
+        checkpoint=pretrained.run.model_dir,
+        optimizer="nesterov",
+        weight_decay=0.0,
+        zero_init_logits_layer=True,
+    )
     linear_eval.linear_eval(config)
     return config
 
@@ -68,17 +74,22 @@ def test_linear_eval_leaves_the_encoder_alone_and_says_so(linear: Config, pretra
     ours, theirs = training.load_run(linear.run.model_dir), training.load_run(pretrained.run.model_dir)
     for a, b in zip(ours.encoder.variables, theirs.encoder.variables, strict=True):
         np.testing.assert_array_equal(a.numpy(), b.numpy())
-    assert np.any(ours.classifier.variables[0].numpy() != theirs.classifier.variables[0].numpy())
+    assert np.any(ours.classifier.dense.kernel.numpy())  # it began as zero
 
 
 def test_linear_eval_fails_when_one_variable_is_not_frozen(
     tiny: Make, pretrained: Config, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def freeze_all_but_the_stem(model: Classifier) -> None:
-        for group in model.encoder.groups[1:]:
-            group.trainable = False
+    def freeze_all_but_one_kernel(model: Classifier) -> None:
+        model.encoder(tf.zeros([1, 8, 8, 3]))
+        model.projection_head.trainable = False
+        leaves = [layer for layer in model.encoder.submodules if not layer.submodules]
+        kernels = [leaf for leaf in leaves if getattr(leaf, "kernel", None) is not None]
+        for leaf in leaves:
+            leaf.trainable = leaf is kernels[0]
+        assert len(model.encoder.trainable_variables) == 1
 
-    monkeypatch.setattr(Classifier, "freeze_encoder", freeze_all_but_the_stem)
+    monkeypatch.setattr(Classifier, "freeze_encoder", freeze_all_but_one_kernel)
     config = tiny("linear_eval", checkpoint=pretrained.run.model_dir, optimizer="nesterov")
     with pytest.raises(outcome.FrozenEncoderMoved):
         linear_eval.linear_eval(config)
@@ -145,6 +156,7 @@ def test_knn_reports_both_votes_and_both_k(tiny: Make, pretrained: Config) -> No
     result = result_of(config)
     assert set(result["knn"]) == {"k20_weighted", "k20_plain", "k200_weighted", "k200_plain"}
     assert result["top1"] == result["knn"]["k200_weighted"]
+    assert result["knn_k"] == [20, 200]
     assert result["encoder_sha256_before"] == result["encoder_sha256_after"]
 
 

@@ -7,6 +7,7 @@ import json
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -17,8 +18,24 @@ from tf_simclr.config import Config
 from tf_simclr.data.records import MemorySource
 from tf_simclr.errors import Interrupted, UsageError
 from tf_simclr.evaluation import features as features_lib
+from tf_simclr.evaluation import logistic_regression
 from tf_simclr.evaluation.paper_transfer import paper_dataset
-from tf_simclr.training import callbacks, checkpoints, validating
+from tf_simclr.optimizers import LARS
+from tf_simclr.training import (
+    build,
+    callbacks,
+    checkpoints,
+    labelled,
+    mistakes,
+    outcome,
+    repeats,
+    transferring,
+    tuning,
+    validating,
+)
+from tf_simclr.training.fit import Speed
+from tf_simclr.training.small_data import with_fitting_batch
+from tf_simclr.training.transferring import slug
 
 Make = Callable[..., Config]
 
@@ -34,6 +51,10 @@ def result_of(config: Config) -> dict[str, Any]:
 def rows_of(path: Path) -> list[dict[str, str]]:
     with path.open() as file:
         return list(csv.DictReader(file))
+
+
+def never(*_: Any, **__: Any) -> None:
+    raise AssertionError("computed again")
 
 
 @pytest.fixture(scope="session")
@@ -54,13 +75,21 @@ def seeded(evaluating: Make) -> Config:
     return config
 
 
-def test_linear_eval_by_lars(evaluating: Make, pretrained: Config) -> None:
-    config = evaluating("linear_eval", optimizer="lars", learning_rate=0.3)
+def test_linear_eval_by_lars(evaluating: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    compiled, optimizers = build.compiled, []
+
+    def recorded(model: Any, *arguments: Any) -> Any:
+        compiled(model, *arguments)
+        optimizers.append(model.optimizer)
+        return model
+
+    monkeypatch.setattr(build, "compiled", recorded)
+    config = evaluating("linear_eval", optimizer="lars", learning_rate=0.3, zero_init_logits_layer=True)
     linear_eval.linear_eval(config)
     result = result_of(config)
     assert result["encoder_sha256_before"] == result["encoder_sha256_after"]
-    before, after = (training.load_run(run.run.model_dir) for run in (pretrained, config))
-    assert np.any(before.classifier.dense.kernel.numpy() != after.classifier.dense.kernel.numpy())
+    assert [type(optimizer) for optimizer in optimizers] == [LARS]
+    assert np.any(training.load_run(config.run.model_dir).classifier.dense.kernel.numpy())  # it began as zero
 
 
 def test_linear_eval_on_a_head_layer_classifies_that_layer(evaluating: Make) -> None:
@@ -87,10 +116,7 @@ def test_without_augmentation_features_are_computed_once_and_kept(
     first = result_of(config)
     assert first["encoder_sha256_before"] == first["encoder_sha256_after"]
 
-    def never(*_: Any) -> None:
-        raise AssertionError("computed again")
-
-    monkeypatch.setattr("tf_simclr.training.on_features.extract_features", never)
+    monkeypatch.setattr("tf_simclr.training.on_features.labelled", SimpleNamespace(features=never))
     again = folder_of(config) / "checkpoints"
     for path in again.iterdir():
         path.unlink()
@@ -168,29 +194,35 @@ def test_knn_draws_neighbours_and_both_representations(evaluating: Make) -> None
     assert (folder_of(config) / "neighbours.png").read_bytes().startswith(b"\x89PNG")
 
 
-def test_selecting_on_validation_keeps_the_best_checkpoint(evaluating: Make) -> None:
+def test_selecting_on_validation_keeps_the_best_checkpoint(
+    evaluating: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    figures = iter([20.0, 50.0, 50.0])  # of equals the earlier one
+    monkeypatch.setattr(validating, "accuracy", lambda *_: next(figures))
     config = evaluating(
         "finetune", select_on_validation=True, label_fraction=0.2, train_steps=9, learning_rate=3.0
     )
     finetune.finetune(config)
     rows = rows_of(folder_of(config) / "validation.csv")
     assert [int(row["step"]) for row in rows] == [3, 6, 9]
-    best = max(rows, key=lambda row: (float(row["top1"]), -int(row["step"])))
     result = result_of(config)
-    assert (result["selected_step"], result["validation_top1"]) == (int(best["step"]), float(best["top1"]))
+    assert (result["selected_step"], result["validation_top1"]) == (6, 50.0)
     kept = Path(checkpoints.find(config.run.model_dir))
     assert kept.name == "ckpt-9"
     reader = __import__("tensorflow").train.load_checkpoint
-    selected = reader(str(folder_of(config) / "best" / f"ckpt-{best['step']}"))
+    selected = reader(str(folder_of(config) / "best" / "ckpt-6"))
     name = "model/classifier/dense/kernel/.ATTRIBUTES/VARIABLE_VALUE"
     np.testing.assert_array_equal(reader(str(kept)).get_tensor(name), selected.get_tensor(name))
-    ids = (folder_of(config) / "labelled_ids.txt").read_text().splitlines()
-    assert len(ids) == result["num_labels"] < 0.2 * 1437
+    ids, held = (
+        set((folder_of(config) / f"{name}_ids.txt").read_text().split())
+        for name in ("labelled", "validation")
+    )
+    assert len(ids | held) == len(ids) + len(held) == result["num_labels"] == round(0.2 * 1437)
 
 
 class StopAfterThree(callbacks.Saver):
     def on_steps(self, before: int, step: int, logs: dict[str, float]) -> None:
-        self.interrupted = step == 4
+        self._signalled = step == 4
         super().on_steps(before, step, logs)
 
 
@@ -223,32 +255,110 @@ def test_a_sweep_chooses_on_validation_and_tests_once(
     config = evaluating(
         "finetune",
         sweep=True,
-        sweep_learning_rates="1e-9,0.5",
+        sweep_learning_rates="1e30,0.5",
         sweep_weight_decays="0,1e-3",
         learning_rate_scaling="none",
         label_fraction=0.2,
         train_steps=4,
-        transfer_batch_norm=True,
     )
     finetune.finetune(config)
     result = result_of(config)
     assert [(row["learning_rate"], row["weight_decay"]) for row in result["sweep"]] == [
-        (1e-9, 0.0),
-        (1e-9, 1e6),
+        (1e30, 0.0),
+        (1e30, 1e-33),
         (0.5, 0.0),
         (0.5, 0.002),
     ]
-    assert result["chosen"] == max(result["sweep"], key=lambda row: row["validation"])
+    diverged, finite = result["sweep"][:2], result["sweep"][2:]
+    assert [row["validation"] for row in diverged] == [None, None]
+    assert result["chosen"] == max(finite, key=lambda row: row["validation"])
     assert result["num_labels"] == round(0.2 * 1437)  # retrained on what had been held out too
     assert result["num_eval_examples"] == 360
     assert "validation top1" in capsys.readouterr().out
-    monkeypatch.setattr("tf_simclr.training.tuning.train_and_test", None)  # the points are not run again
-    with pytest.raises(TypeError):
-        finetune.finetune(config)
+
+    trained, fit = [], tuning.fit
+    monkeypatch.setattr(
+        tuning,
+        "fit",
+        lambda model, batches, steps, run: trained.append(run) or fit(model, batches, steps, run),
+    )
+    finetune.finetune(config)
+    assert [run.path.name for run in trained] == ["chosen"]
+    assert result_of(config)["sweep"] == result["sweep"]
+
+    for name in ("result.json", "config.json"):  # as if it had been interrupted
+        (folder_of(config) / name).unlink()
+    with pytest.raises(UsageError, match="other flags: --seed"):
+        finetune.finetune(config.replace(seed=1))
+
+
+def test_batch_norm_follows_the_number_of_steps_an_epoch() -> None:
+    config = Config("finetune").replace(transfer_batch_norm=True, train_batch_size=2)
+    decays = [
+        tuning._adapted(config, SimpleNamespace(num_examples=n)).encoder.batch_norm_decay for n in (1000, 10)
+    ]
+    assert decays == [1 - 10 / 500, 0.9]  # App. B.8
+
+
+def test_a_batch_is_no_larger_than_the_data_unless_asked_for() -> None:
+    default = Config("finetune")
+    batches = [
+        with_fitting_batch(config, 500).optimization.train_batch_size
+        for config in (default, default.replace(train_batch_size=1000))
+    ]
+    assert batches == [256, 1000]
+    assert with_fitting_batch(default, 5000) == default
+
+
+@pytest.mark.parametrize("sweep", [False, True])
+def test_workers_meet_before_data_are_opened(
+    tiny: Make, monkeypatch: pytest.MonkeyPatch, sweep: bool
+) -> None:
+    class Met(Exception):
+        pass
+
+    def meet(config: Config) -> None:
+        raise Met
+
+    monkeypatch.setattr(tuning, "set_up", meet)
+    monkeypatch.setattr(data, "open_source", None)
+    with pytest.raises(Met):
+        finetune.finetune(tiny("finetune", sweep=sweep))
+
+
+def test_an_unlabelled_image_among_labelled_ones_is_a_mistake_of_any_evaluation() -> None:
+    import tensorflow as tf
+
+    picture = tf.io.encode_png(np.zeros([8, 8, 3], np.uint8)).numpy()
+    source = MemorySource("x", "test", "1", ["a", "b"], images=[picture] * 2, labels=[1, -1], ids=["0", "1"])
+    config = Config("knn").replace(image_size=8)
+    with pytest.raises(UsageError, match="--dataset=x: split 'test': example 1 has no label"):
+        labelled.features(config, lambda images: images[:, 0, 0], source)
+
+
+def test_pretraining_is_tested_on_the_images_that_have_labels(tiny: Make) -> None:
+    import tensorflow as tf
+
+    pixels = [np.full([8, 8, 3], level, np.uint8) for level in (0, 255, 0)]
+    images = [tf.io.encode_png(image).numpy() for image in pixels]
+    model = SimpleNamespace(encoder=lambda images: images[:, 0, 0, :2] * [0.0, 1.0], classifier=lambda h: h)
+    results = []
+    for labels in ([0, 1, -1], [-1, -1, -1]):
+        config = tiny()
+        run = training.RunFolder.open(config, pretrain.COMMAND)
+        source = MemorySource("x", "test", "1", ["a", "b"], images=images, labels=labels, ids=["0", "1", "2"])
+        results.append(
+            outcome.of_pretraining(run, model, source, config.steps(3), Speed(1.0, 1.0))  # type: ignore[arg-type]
+        )
+    assert [(result["top1"], result["num_eval_examples"]) for result in results] == [(100.0, 2), (None, 0)]
 
 
 def test_transfer_writes_a_row_a_data_set_and_uses_its_cache(
-    tiny: Make, pretrained: Config, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    tiny: Make,
+    pretrained: Config,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     write_images(tmp_path / "data", {"train": 6, "val": 3, "test": 3})
     name = f"folder:{tmp_path / 'data'}"
@@ -259,11 +369,80 @@ def test_transfer_writes_a_row_a_data_set_and_uses_its_cache(
     assert (folder["num_train"], folder["num_eval_examples"]) == (18, 6)  # validation is trained on at last
     assert 40 < digits["test"] <= 100
     assert len(list((folder_of(config) / "features").iterdir())) == 2 + 3
-    assert "digits" in capsys.readouterr().out
-    again = config.replace(model_dir=str(tmp_path / "again"), datasets="", dataset="digits")
-    transfer.transfer(again)
-    assert result_of(again)["top1"] == digits["test"]
-    assert "l2 path: digits" in (folder_of(again) / "report.html").read_text()
+    printed = capsys.readouterr().out
+    assert printed.startswith(f"transfer: digits,{name}, 8 px")
+    report = (folder_of(config) / "report.html").read_text()
+    for heading in ("l2 path: digits", "Predictions: digits", "paper 1x"):
+        assert heading in report
+
+    monkeypatch.setattr(logistic_regression, "transfer", never)
+    transfer.transfer(config)  # finished rows are kept
+    assert result_of(config)["transfer"] == [digits, folder]
+    monkeypatch.undo()
+    monkeypatch.setattr("tf_simclr.training.transferring.labelled", SimpleNamespace(features=never))
+    (folder_of(config) / f"transfer_{slug(name)}.json").unlink()
+    transfer.transfer(config)  # and so are features
+    assert result_of(config)["transfer"] == [digits, folder]
+    run = training.RunFolder(folder_of(config), config)
+    other = config.replace(dataset=name, datasets="", center_crop_fraction=0.5)
+    sha256 = result_of(config)["encoder_sha256_before"]
+    with pytest.raises(AssertionError, match="computed again"):  # rows of other flags are not
+        transferring.transfer(run, other, None, sha256)  # type: ignore[arg-type]
+
+
+def test_transfer_over_seeds_has_error_bars_and_comparisons_of_each_data_set(
+    tiny: Make, pretrained: Config, tmp_path: Path
+) -> None:
+    names = []
+    for folder in (tmp_path / "a" / "oxford", tmp_path / "a_oxford"):  # alike but for a character
+        write_images(folder, {"train": 8, "test": 3})
+        names.append(f"folder:{folder}")
+    config = tiny("transfer", checkpoint=pretrained.run.model_dir, datasets=",".join(names), seeds="0,1")
+    transfer.transfer(config)
+    result = result_of(config)
+    assert result["dataset"] == config.transfers.datasets
+    assert [row["dataset"] for row in result["transfer"]] == names
+    for row in result["transfer"]:
+        assert row["test"] == pytest.approx(np.mean(row["per_seed"]))
+        assert row["test_std"] == pytest.approx(np.std(row["per_seed"], ddof=1))
+    assert (result["top1"], "per_seed" in result) == (None, False)
+    assert len(list((folder_of(config) / "features").iterdir())) == 2 * 2  # shared by the seeds
+
+    transfer.transfer(config.replace(compare_with=config.run.model_dir))
+    comparisons = result_of(config)["comparisons"]
+    assert [found["dataset"] for found in comparisons] == names * 2
+    assert {found["p_permutation"] for found in comparisons} == {1.0}
+    assert "p permutation" in (folder_of(config) / "seed_1" / "report.html").read_text()
+    with pytest.raises(UsageError, match="no predictions_"):
+        transfer.transfer(
+            tiny("transfer", datasets=",".join([names[0], "digits"]), compare_with=config.run.model_dir)
+        )
+
+
+def test_figures_over_seeds() -> None:
+    results = [{"top1": 10.0, "top5": None, "mean_per_class": 20.0}, {"top1": 14.0, "top5": 1.0}]
+    found = repeats._spread(results)
+    assert found == {"top1": 12.0, "top1_std": pytest.approx(8**0.5), "per_seed": [10.0, 14.0]}
+    assert repeats._spread(results[:1])["top1_std"] is None
+    assert repeats._spread(results[:1])["mean_per_class"] == 20.0
+
+
+def test_labels_of_the_checkpoints_own_data_are_left_behind(pretrained: Config, tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text(pretrained.replace(dataset="folder:x", labels="x.csv").to_json())
+    asked = Config("transfer").replace(datasets="digits", labels="x.csv", checkpoint=str(tmp_path))
+    assert [one.data.labels for one in transferring.dataset_configs(asked)] == [""]
+    with pytest.raises(UsageError, match="--labels"):
+        transferring.dataset_configs(asked.replace(labels="other.csv"))
+
+
+def test_a_broken_image_is_found_in_the_data_sets_of_transfer(tmp_path: Path) -> None:
+    import tensorflow as tf
+
+    write_images(tmp_path / "data", {"train": 1, "val": 1, "test": 1})
+    (tmp_path / "data" / "val" / "dark" / "0.png").write_bytes(b"\x89PNG broken")
+    config = Config("transfer").replace(dataset="digits", datasets=f"digits,folder:{tmp_path / 'data'}")
+    found = mistakes.broken_image(tf.errors.InvalidArgumentError(None, None, "decode"), config)
+    assert "val/dark/0.png" in str(found)
 
 
 @pytest.mark.parametrize(
@@ -393,4 +572,3 @@ def test_embed_takes_all_splits_and_leaves_no_half_file(evaluating: Make) -> Non
 def test_selection_without_training_is_a_mistake(evaluating: Make) -> None:
     with pytest.raises(UsageError, match="nothing was trained"):
         finetune.finetune(evaluating("finetune", select_on_validation=True, train_steps=0, train_epochs=0))
-    assert validating.NAME == "validation.csv"

@@ -12,7 +12,10 @@ from etils import epath
 
 
 class Table(NamedTuple):
-    """Rows of cells under column names; floats are shown with two decimals, None as a dash."""
+    """Rows of cells under column names; None is a dash, a list its items.
+
+    Floats are shown with two decimals, small ones (rates, p-values) with three digits.
+    """
 
     columns: Sequence[str]
     rows: Sequence[Sequence[object]]
@@ -70,10 +73,17 @@ def _table(table: Table) -> str:
 def _cell(value: object) -> str:
     if value is None:
         return '<td class="number">&ndash;</td>'
+    number = isinstance(value, int | float) and not isinstance(value, bool)
+    kind = ' class="number"' if number else ""
+    return f"<td{kind}>{html.escape(_text(value))}</td>"
+
+
+def _text(value: object) -> str:
+    if isinstance(value, list):
+        return ", ".join(map(_text, value))
     if isinstance(value, float):
-        return f'<td class="number">{value:.2f}</td>'
-    kind = ' class="number"' if isinstance(value, int) and not isinstance(value, bool) else ""
-    return f"<td{kind}>{html.escape(str(value))}</td>"
+        return f"{value:.2f}" if abs(value) >= 1 or not value else f"{value:.3g}"
+    return str(value)
 
 
 def _picture(picture: Picture) -> str:

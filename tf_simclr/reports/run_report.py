@@ -32,13 +32,17 @@ def write_run_report(folder: epath.Path) -> epath.Path:
     """
     result = json.loads((folder / "result.json").read_text())
     sections = [Section("Result", [_result_table(result)])]
+    for name, value in result.items():
+        if _is_table(value):
+            sections.append(Section(name.replace("_", " ").capitalize(), [_rows_table(value)]))
     if (folder / "metrics.csv").exists():
         curves = plots.training_curves(folder / "metrics.csv")
         sections.append(Section("Training", [Picture(curves, "Means over each epoch, from metrics.csv")]))
     for name, caption in CURVES:
         if (folder / name).exists():
             sections.append(Section(caption, [Picture(plots.training_curves(folder / name), f"From {name}")]))
-    sections += _predictions(folder)
+    for path in sorted(folder.glob("predictions*.npz")):
+        sections += _predictions(path)
     for name, caption in PICTURES:
         if (folder / name).exists():
             sections.append(Section(caption, [Picture((folder / name).read_bytes(), caption)]))
@@ -52,26 +56,46 @@ def write_run_report(folder: epath.Path) -> epath.Path:
 
 
 def _result_table(result: dict[str, Any]) -> Table:
-    rows = [[name, value] for name, value in result.items() if not isinstance(value, dict | list)]
+    """All but the lists of rows, which have tables of their own."""
+    rows = [
+        [name, value]
+        for name, value in result.items()
+        if not isinstance(value, dict) and not _is_table(value)
+    ]
     for name, value in result.items():
         if isinstance(value, dict):
             rows += [[f"{name}: {key}", inner] for key, inner in value.items()]
     return Table(["", ""], rows)
 
 
-def _predictions(folder: epath.Path) -> list[Section]:
-    """Confusion matrix and accuracy of each class, where the run made predictions."""
-    if not (folder / "predictions.npz").exists():
-        return []
-    with (folder / "predictions.npz").open("rb") as file, np.load(file) as stored:
+def _is_table(value: Any) -> bool:
+    return isinstance(value, list) and bool(value) and all(isinstance(row, dict) for row in value)
+
+
+def _rows_table(rows: list[dict[str, Any]]) -> Table:
+    columns = list(dict.fromkeys(name for row in rows for name in row))
+    return Table(
+        [name.replace("_", " ") for name in columns], [[row.get(name) for name in columns] for row in rows]
+    )
+
+
+def _predictions(path: epath.Path) -> list[Section]:
+    """Confusion matrix and accuracy of each class, where an image has one label."""
+    with path.open("rb") as file, np.load(file) as stored:
         labels, predictions = stored["label"], stored["prediction"]
+        own_names = stored["class_names"].tolist() if "class_names" in stored else []
     if labels.ndim != 1 or not len(labels) or labels.min() < 0:
         return []
     count = int(max(labels.max(), predictions.max())) + 1
-    data = json.loads((folder / "data.json").read_text())
-    names = (data.get("class_names") or [])[:count] or [str(number) for number in range(count)]
+    names = (own_names or _class_names(path.parent))[:count] or [str(number) for number in range(count)]
     section = [Picture(plots.class_accuracy(labels, predictions, names), "Accuracy of each class")]
     if count <= MOST_CLASSES:
         confusion = plots.confusion_matrix(labels, predictions, names)
         section.insert(0, Picture(confusion, "Rows: true class; columns: predicted; percent of the row"))
-    return [Section("Predictions", section)]
+    dataset = path.stem.removeprefix("predictions").removeprefix("_")
+    return [Section(f"Predictions: {dataset}" if dataset else "Predictions", section)]
+
+
+def _class_names(folder: epath.Path) -> list[str]:
+    path = folder / "data.json"
+    return json.loads(path.read_text()).get("class_names", []) if path.exists() else []

@@ -7,10 +7,9 @@ import tensorflow as tf
 from tf_simclr.config import Config
 from tf_simclr.data import Source
 from tf_simclr.errors import UsageError
-from tf_simclr.evaluation.features import extract_features
 from tf_simclr.evaluation.label_efficiency import LabelEfficiency, label_efficiency
 from tf_simclr.reports import plots
-from tf_simclr.training import inputs, outcome
+from tf_simclr.training import labelled, outcome
 from tf_simclr.training.from_scratch import from_scratch
 from tf_simclr.training.loading import new_parts
 from tf_simclr.training.run_folder import RunFolder
@@ -28,9 +27,7 @@ def compare(config: Config, encoder: tf.keras.Model, train: Source, test: Source
     }
     features = {}
     for name, encode in encodes.items():
-        both = [
-            extract_features(encode, inputs.evaluation_batches(config, source)) for source in (train, test)
-        ]
+        both = [labelled.features(config, encode, source) for source in (train, test)]
         features[name] = (both[0].values, both[1].values)
     rows = label_efficiency(
         features,

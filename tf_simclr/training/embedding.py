@@ -28,7 +28,8 @@ def embed(
     written: dict[str, dict[str, int | str]] = {}
     for split in splits:
         source = inputs.any_split(config, split)
-        run.write_data(source)
+        if not written:
+            run.write_data(source)
         h = extract_features(encoder, inputs.evaluation_batches(config, source))
         values = _at_layer(h.values, layer, head, config.data.eval_batch_size)
         file = f"embeddings_{slug(split)}.npz"

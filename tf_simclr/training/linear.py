@@ -5,11 +5,12 @@ from __future__ import annotations
 from tf_simclr.config import Config
 from tf_simclr.evaluation.features import encoder_sha256
 from tf_simclr.flag_definitions import Command
-from tf_simclr.training import build, inputs, on_features, outcome
+from tf_simclr.training import build, inputs, labelled, on_features, outcome
 from tf_simclr.training.fit import fit
 from tf_simclr.training.loading import initialize_encoder
 from tf_simclr.training.plan import print_plan
 from tf_simclr.training.run_folder import RunFolder
+from tf_simclr.training.small_data import with_fitting_batch
 from tf_simclr.training.strategy import set_up
 
 
@@ -19,10 +20,12 @@ def linear_eval(config: Config, command: Command) -> None:
     Raises:
         outcome.FrozenEncoderMoved: encoder or projection head are not what they were.
     """
-    run = RunFolder.open(config, command)
     strategy = set_up(config)
     train = inputs.labelled_subset(config, inputs.train_source(config, labelled=True))
     test = inputs.eval_source(config)
+    labelled.require_classes(train)
+    config = with_fitting_batch(config, train.num_examples)
+    run = RunFolder.open(config, command)
     steps = config.steps(train.num_examples)
     with strategy.scope():
         kind = None if config.labels.augment else on_features.FeatureClassifier

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import tensorflow as tf
+from etils import epath
 
 from tf_simclr.config import Config
 from tf_simclr.data import Source
-from tf_simclr.evaluation.features import Features, cached_features, encoder_sha256, extract_features
+from tf_simclr.evaluation.features import Features, cached_features, encoder_sha256
 from tf_simclr.models import Classifier
-from tf_simclr.training import inputs
+from tf_simclr.training import labelled
 from tf_simclr.training.run_folder import RunFolder
 
 _INT64_MAX = 2**63 - 1
@@ -30,14 +31,18 @@ def training_batches(run: RunFolder, model: Classifier, source: Source) -> Calla
 
 
 def of_source(run: RunFolder, model: Classifier, source: Source) -> Features:
-    """What the classifier sees of every image, from the run folder's cache where it is there."""
+    """What the classifier sees of every image, from the cache where it is there."""
     head = encoder_sha256(model.projection_head) if model.head_layer else ""
     key = cache_key(run.config, source, f"{encoder_sha256(model.encoder)} {head}", model.head_layer)
     return cached_features(
-        run.path / "features",
-        key,
-        lambda: extract_features(model.features, inputs.evaluation_batches(run.config, source)),
+        cache_folder(run), key, lambda: labelled.features(run.config, model.features, source)
     )
+
+
+def cache_folder(run: RunFolder) -> epath.Path:
+    """MODEL_DIR/features; the seeds of a run, MODEL_DIR/seed_S, share that of the whole."""
+    is_seed = run.path.name == f"seed_{run.config.run.seed}" and (run.path.parent / "config.json").exists()
+    return (run.path.parent if is_seed else run.path) / "features"
 
 
 def cache_key(config: Config, source: Source, sha256: str, layer: int = 0) -> str:

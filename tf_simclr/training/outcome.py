@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import numpy as np
@@ -12,11 +12,11 @@ import tensorflow as tf
 from tf_simclr.config import Steps
 from tf_simclr.data import Source
 from tf_simclr.evaluation import nearest_neighbours as knn
-from tf_simclr.evaluation.features import encode_batches, extract_features
+from tf_simclr.evaluation.features import Features, encode_batches, extract_features
 from tf_simclr.evaluation.metrics import mean_per_class_accuracy, top_k_accuracy
 from tf_simclr.models import Classifier, ProjectionHead, SimCLR
 from tf_simclr.reports.run_report import write_run_report
-from tf_simclr.training import inputs, pictures
+from tf_simclr.training import inputs, labelled, pictures
 from tf_simclr.training.fit import Speed
 from tf_simclr.training.run_folder import RunFolder
 
@@ -28,25 +28,28 @@ Logits = Callable[[tf.Tensor], tf.Tensor]
 def of_pretraining(
     run: RunFolder, model: SimCLR, test: Source | None, steps: Steps, speed: Speed
 ) -> dict[str, Any]:
-    """result.json of a pretraining; the online classifier's accuracy where there is a split to test it."""
+    """result.json of a pretraining; the online classifier's accuracy where there are labels to test it."""
     accuracy: dict[str, Any] = {"num_eval_examples": 0}
     if model.classifier is not None and test is not None and test.num_classes:
-        accuracy = evaluate(run, lambda images: model.classifier(model.encoder(images)), test)
+        batches = inputs.evaluation_batches(run.config, test)
+        scores = extract_features(lambda images: model.classifier(model.encoder(images)), batches)
+        known = scores.labels >= 0
+        if known.any():
+            accuracy = save_predictions(run, Features(*(array[known] for array in scores)))
     return conclude(run, steps.total, speed, **accuracy)
 
 
 def evaluate(run: RunFolder, logits: Logits, source: Source) -> dict[str, Any]:
     """Classifies every image of `source`, writes predictions.npz, returns the accuracies in percent."""
-    scores = extract_features(logits, inputs.evaluation_batches(run.config, source))
-    return save_predictions(run, scores.ids, scores.labels, scores.values)
+    return save_predictions(run, labelled.features(run.config, logits, source))
 
 
 def evaluate_linear(run: RunFolder, model: Classifier, source: Source) -> dict[str, Any]:
     """As `evaluate`, by the features that the classifier sees; these are drawn too."""
-    seen = extract_features(model.features, inputs.evaluation_batches(run.config, source))
+    seen = labelled.features(run.config, model.features, source)
     if not model.head_layer:
         pictures.tsne(run, seen, model.projection_head, source.class_names)
-    return save_predictions(run, seen.ids, seen.labels, model.classifier(tf.constant(seen.values)).numpy())
+    return save_predictions(run, seen._replace(values=model.classifier(tf.constant(seen.values)).numpy()))
 
 
 def nearest_neighbours(
@@ -57,8 +60,8 @@ def nearest_neighbours(
     head: ProjectionHead | None = None,
 ) -> dict[str, Any]:
     """k-NN of the queries in the bank; `top1` is that of k = 200 and weighted votes."""
-    asked = extract_features(encoder, inputs.evaluation_batches(run.config, queries))
-    stored = encode_batches(encoder, inputs.evaluation_batches(run.config, bank))
+    asked = labelled.features(run.config, encoder, queries)
+    stored = _checked(encode_batches(encoder, inputs.evaluation_batches(run.config, bank)), bank)
     found = knn.nearest_neighbours(asked.values, stored, max(NEIGHBOURS))
     pictures.tsne(run, asked, head, bank.class_names)
     pictures.neighbours(run, found, bank, queries)
@@ -72,7 +75,14 @@ def nearest_neighbours(
         "top1": best.top1,
         "top5": best.top5,
         "knn": {way: result.top1 for way, result in by_way.items()},
+        "knn_k": [result.k for result in results[::2]],  # cut to the bank where that is smaller
     }
+
+
+def _checked(parts: Iterable[Features], source: Source) -> Iterator[Features]:
+    for part in parts:
+        labelled.require_labels(part, source)
+        yield part
 
 
 def require_unchanged(before: str, after: str, part: str = "encoder") -> None:
@@ -88,10 +98,9 @@ class FrozenEncoderMoved(RuntimeError):
     """A bug: an evaluation trained what it promised to leave alone."""
 
 
-def save_predictions(
-    run: RunFolder, ids: np.ndarray, labels: np.ndarray, scores: np.ndarray
-) -> dict[str, Any]:
-    """Writes predictions.npz (id, label, prediction, and the five best classes) of scores [n, C]."""
+def save_predictions(run: RunFolder, classified: Features) -> dict[str, Any]:
+    """Writes predictions.npz (id, label, prediction, and the five best classes) of scores `values` [n, C]."""
+    scores, labels, ids = classified
     best = np.argsort(-scores, axis=1, kind="stable")[:, :5]  # [n, 5]
     run.write_npz("predictions.npz", id=ids, label=labels, prediction=best[:, 0], best=best)
     return {
@@ -117,8 +126,8 @@ def conclude(run: RunFolder, steps: int, speed: Speed | None = None, **values: A
         }
     result = run.write_result(steps=steps, **timing, **values)
     top1 = "done" if result["top1"] is None else f"top-1 {result['top1']:.2f} %"
-    if "top1_std" in result:
-        top1 += f" ± {result['top1_std']:.2f} over {len(result['per_seed'])} seeds"
+    if result.get("top1_std") is not None:
+        top1 += f" ± {result['top1_std']:.2f} over {len(result['seeds'])} seeds"
     report = write_run_report(run.path)
     print(f"{run.config.command}: {top1} on {result['num_eval_examples']:,} images; {report}")
     return result

@@ -32,6 +32,7 @@ def tsne(run: RunFolder, h: Features, head: ProjectionHead | None, class_names: 
 def neighbours(run: RunFolder, found: Neighbours, bank: Source, queries: Source) -> None:
     """neighbours.png: the nearest training images of a few test images."""
     if max(bank.num_examples, queries.num_examples) > LARGEST_READ_AGAIN:
+        print(f"  no picture of nearest neighbours: a split has more than {LARGEST_READ_AGAIN:,} images")
         return
     rows = np.unique(np.linspace(0, queries.num_examples - 1, ROWS).astype(np.int64))
     nearest = found.indices[rows, :COLUMNS]

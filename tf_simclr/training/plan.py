@@ -35,7 +35,7 @@ def print_evaluation_plan(run: RunFolder) -> None:
     """Says what will be evaluated, how, and where the result is kept."""
     config = run.config
     print(
-        f"{config.command}: {config.data.dataset}, {config.data.image_size} px\n"
+        f"{config.command}: {config.transfers.datasets or config.data.dataset}, {config.data.image_size} px\n"
         f"  ResNet-{config.encoder.resnet_depth} x{config.encoder.width_multiplier:g} ({config.stem} stem) "
         f"of {config.checkpoints.checkpoint or 'random weights'}; {config.devices.precision}\n"
         f"  batches of {config.data.eval_batch_size:,} on one replica\n"

@@ -12,10 +12,10 @@ import tensorflow as tf
 from tf_simclr.config import Config, Steps
 from tf_simclr.data import Source
 from tf_simclr.evaluation import nearest_neighbours as knn
-from tf_simclr.evaluation.features import Features, extract_features
+from tf_simclr.evaluation.features import Features
 from tf_simclr.evaluation.label_efficiency import linear_accuracy
 from tf_simclr.evaluation.logistic_regression import Labelled
-from tf_simclr.training import inputs
+from tf_simclr.training import inputs, labelled
 from tf_simclr.training.callbacks import StepCallback
 from tf_simclr.training.run_folder import RunFolder
 
@@ -59,7 +59,7 @@ class Probe:
         return {"probe_knn_top1": weighted.top1, "probe_linear_top1": linear}
 
     def _features(self, source: Source) -> Features:
-        return extract_features(self._encode, inputs.evaluation_batches(self._config, source))
+        return labelled.features(self._config, self._encode, source)
 
 
 class _Every(StepCallback):

@@ -15,11 +15,11 @@ from tf_simclr.errors import UsageError
 from tf_simclr.evaluation.paper_transfer import paper_dataset
 from tf_simclr.evaluation.significance import compare_predictions
 from tf_simclr.flag_definitions import Command
+from tf_simclr.reports.run_report import write_run_report
 from tf_simclr.training import outcome
 from tf_simclr.training.fit import Speed
 from tf_simclr.training.run_folder import RunFolder
-
-PREDICTIONS = "predictions.npz"
+from tf_simclr.training.transferring import prediction_files
 
 
 def over_seeds(config: Config, command: Command, once: Callable[[Config], None]) -> None:
@@ -37,7 +37,7 @@ def over_seeds(config: Config, command: Command, once: Callable[[Config], None])
     run = RunFolder.open(config, command)
     parts = [_of_seed(config, seed, run.path / f"seed_{seed}") for seed in seeds]
     for part in parts:
-        _opponent(part)  # a mistake is found before the first seed is trained
+        _opponents(part)  # a mistake is found before the first seed is trained
     for part in parts:
         tf.keras.backend.clear_session()
         _once(part, once)
@@ -45,10 +45,10 @@ def over_seeds(config: Config, command: Command, once: Callable[[Config], None])
 
 
 def _once(config: Config, once: Callable[[Config], None]) -> None:
-    opponent = _opponent(config)
+    opponents = _opponents(config)
     once(config)
-    if opponent is not None:
-        _compare(RunFolder(epath.Path(config.run.model_dir), config), opponent)
+    if opponents:
+        _compare(RunFolder(epath.Path(config.run.model_dir), config), opponents)
 
 
 def _seeds(text: str) -> list[int]:
@@ -65,53 +65,102 @@ def _of_seed(config: Config, seed: int, folder: epath.Path) -> Config:
     return config.replace(seed=seed, seeds="", model_dir=str(folder))
 
 
-def _opponent(config: Config) -> epath.Path | None:
-    """The predictions that --compare_with means: the run's own, else those of the same seed in it."""
+def _opponents(config: Config) -> dict[str, epath.Path]:
+    """What --compare_with means for each data set: predictions of the same seed in it, else its own."""
     if not config.repeats.compare_with:
-        return None
+        return {}
+    files = prediction_files(config)
     folder = epath.Path(config.repeats.compare_with)
     for candidate in (folder / f"seed_{config.run.seed}", folder):
-        if (candidate / PREDICTIONS).exists():
-            return candidate / PREDICTIONS
+        if all((candidate / file).exists() for file in files.values()):
+            return {dataset: candidate / file for dataset, file in files.items()}
     raise UsageError(
-        f"--compare_with={folder}: no {PREDICTIONS} in it or in its seed_{config.run.seed}; "
-        "give the run folder of a finished evaluation"
+        f"--compare_with={folder}: no {' and '.join(files.values())} in it or in its seed_{config.run.seed}; "
+        "give the run folder of a finished evaluation of the same data"
     )
 
 
-def _compare(run: RunFolder, opponent: epath.Path) -> None:
-    """Adds `comparison` to result.json and prints it (App. B.8)."""
-    known = paper_dataset(run.config.data.dataset)
+def _compare(run: RunFolder, opponents: dict[str, epath.Path]) -> None:
+    """Adds `comparison` (`comparisons` of several data sets) to result.json and report.html (App. B.8)."""
+    found = [_comparison(run, dataset, opponent) for dataset, opponent in opponents.items()]
+    added = {"comparison": found[0]} if len(found) == 1 else {"comparisons": found}
+    run.write_json("result.json", {**run.read_json("result.json"), **added})
+    write_run_report(run.path)
+
+
+def _comparison(run: RunFolder, dataset: str, opponent: epath.Path) -> dict[str, Any]:
+    """The paired tests of one data set, by the metric of its row; accuracy for VOC, not mAP (App. B.8)."""
+    known = paper_dataset(dataset)
     by_class = known is not None and known.metric == "mean_per_class"
     metric: Any = "mean_per_class" if by_class else "top1"
-    found = compare_predictions(run.path / PREDICTIONS, opponent, metric)
-    comparison = {"with": str(opponent.parent), "metric": metric, **dataclasses.asdict(found)}
-    run.write_json("result.json", {**run.read_json("result.json"), "comparison": comparison})
+    found = compare_predictions(run.path / prediction_files(run.config)[dataset], opponent, metric)
     mcnemar = "" if found.p_mcnemar is None else f", McNemar p = {found.p_mcnemar:.3g}"
     print(
-        f"{found.accuracy_a:.2f} % here against {found.accuracy_b:.2f} % in {opponent.parent}: "
+        f"{dataset}: {found.accuracy_a:.2f} % here against {found.accuracy_b:.2f} % in {opponent.parent}: "
         f"permutation p = {found.p_permutation:.3g}{mcnemar} "
         f"({found.only_a_right:,} right only here, {found.only_b_right:,} only there)"
     )
+    return {
+        "dataset": dataset,
+        "with": str(opponent.parent),
+        "metric": metric,
+        **dataclasses.asdict(found),
+    }
+
+
+def _mean(figures: list[Any]) -> float | None:
+    """None where a seed has no such figure."""
+    known = [figure for figure in figures if figure is not None]
+    return float(np.mean(known)) if len(known) == len(figures) else None
+
+
+def _deviation(figures: list[Any]) -> float | None:
+    """With n - 1; one seed has none."""
+    return float(np.std(figures, ddof=1)) if len(figures) > 1 else None
+
+
+def _spread(results: list[dict[str, Any]]) -> dict[str, Any]:
+    """Mean and deviation over the seeds of each figure that they all have."""
+    values: dict[str, Any] = {}
+    for name in ("top1", "top5", "mean_per_class"):
+        figures = [result.get(name) for result in results]
+        if (mean := _mean(figures)) is not None:
+            values |= {name: mean, f"{name}_std": _deviation(figures)}
+    if "top1" in values:
+        values["per_seed"] = [result["top1"] for result in results]
+    return values
+
+
+def _transfer_rows(per_seed: list[list[dict[str, Any]]]) -> list[dict[str, Any]]:
+    """A row a data set: means over the seeds, the test figure's deviation, and what each seed had."""
+    rows = []
+    for same in zip(*per_seed, strict=True):
+        row, tests = dict(same[0]), [one["test"] for one in same]
+        for name in ("test", "validation", "top1", "top5"):
+            row[name] = _mean([one[name] for one in same])
+        row |= {"test_std": _deviation(tests), "per_seed": tests, "l2": [one["l2"] for one in same]}
+        row["converged"] = all(one["converged"] for one in same)
+        deviation = "" if row["test_std"] is None else f" ± {row['test_std']:.2f}"
+        print(f"{row['dataset']}: {row['metric']} {row['test']:.2f}{deviation} %")
+        rows.append(row)
+    return rows
 
 
 def _conclude(run: RunFolder, parts: list[RunFolder]) -> None:
     results = [part.read_json("result.json") for part in parts]
-    top1 = [result["top1"] for result in results]
     values: dict[str, Any] = {
-        "per_seed": top1,
+        "dataset": results[0]["dataset"],
         "seeds": [result["seed"] for result in results],
+        **_spread(results),
     }
-    if None not in top1:
-        values["top1"] = float(np.mean(top1))
-        values["top1_std"] = float(np.std(top1, ddof=1)) if len(top1) > 1 else 0.0
-    if None not in (top5 := [result["top5"] for result in results]):
-        values["top5"] = float(np.mean(top5))
+    if "transfer" in results[0]:
+        values["transfer"] = _transfer_rows([result["transfer"] for result in results])
     for name in ("num_labels", "encoder_sha256_before", "encoder_sha256_after"):
         if name in results[0] and len({result[name] for result in results}) == 1:
             values[name] = results[0][name]
-    if "comparison" in results[0]:
-        values["comparisons"] = [result["comparison"] for result in results]
+    if run.config.repeats.compare_with:
+        found = [result.get("comparisons") or [result["comparison"]] for result in results]
+        values["comparisons"] = [comparison for of_seed in found for comparison in of_seed]
     run.write_json("data.json", parts[0].read_json("data.json"))
     rates, seconds = zip(
         *((r["images_per_second"] or 0.0, r["wall_seconds"] or 0.0) for r in results), strict=True

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import re
 import sys
 from typing import Any
@@ -11,17 +12,18 @@ import numpy as np
 import tensorflow as tf
 from tqdm import tqdm
 
-from tf_simclr import data
+from tf_simclr import data, flag_definitions
 from tf_simclr.config import Config
+from tf_simclr.data import Source
 from tf_simclr.errors import UsageError
 from tf_simclr.evaluation import logistic_regression
-from tf_simclr.evaluation.features import Features, cached_features, extract_features
+from tf_simclr.evaluation.features import Features, cached_features
 from tf_simclr.evaluation.logistic_regression import Labelled, TransferResult
 from tf_simclr.evaluation.metrics import top_k_accuracy
 from tf_simclr.reports import plots
-from tf_simclr.training import splits
-from tf_simclr.training.inputs import evaluation_batches, open_split
-from tf_simclr.training.on_features import cache_key
+from tf_simclr.training import labelled, splits
+from tf_simclr.training.inputs import open_split
+from tf_simclr.training.on_features import cache_folder, cache_key
 from tf_simclr.training.run_folder import RunFolder
 
 HELD_OUT = 0.1  # of the training images, where a data set has no validation split
@@ -52,21 +54,36 @@ def dataset_configs(config: Config) -> list[Config]:
         return [config]
     if "" in names or len(set(names)) < len(names):
         raise UsageError(f"--datasets={config.transfers.datasets}: give different names between commas")
-    if config.data.labels:
+    if config.data.labels and config.data.labels != _inherited_labels(config):
         raise UsageError("--labels goes with --dataset=folder:PATH, not with --datasets")
-    return [config.replace(dataset=name) for name in names]
+    return [config.replace(dataset=name, labels="") for name in names]
+
+
+def _inherited_labels(config: Config) -> str:
+    checkpoint = config.checkpoints.checkpoint
+    return flag_definitions.stored_config(checkpoint).data.labels if checkpoint else ""
+
+
+def prediction_files(config: Config) -> dict[str, str]:
+    """Each data set's file of predictions: predictions.npz where there is one data set only."""
+    names = [one.data.dataset for one in dataset_configs(config)]
+    if len(names) == 1:
+        return {names[0]: "predictions.npz"}
+    return {name: f"predictions_{slug(name)}.npz" for name in names}
 
 
 def transfer(run: RunFolder, config: Config, encoder: tf.keras.Model, sha256: str) -> Row:
     """The row of one data set, taken from the run folder when it was finished before."""
-    name = slug(config.data.dataset)
-    stored = run.read_json(f"transfer_{name}.json")
-    if stored.get("encoder_sha256") == sha256:
-        return Row(**{field.name: stored[field.name] for field in dataclasses.fields(Row)})
-    named = splits.of_protocol(config)
-    train, validation, test = _features(run, config, named, encoder, sha256)
-    if train.labels.ndim > 1:
+    name, named = slug(config.data.dataset), splits.of_protocol(config)
+    sources = _sources(config, named)
+    if sources[-1].multi_label:
         named = dataclasses.replace(named, metric="voc_map")
+    keys = [cache_key(config, source, sha256) for source in sources]
+    key = f"{named.metric}, seed {config.run.seed}: {'; '.join(keys)}"
+    stored = run.read_json(f"transfer_{name}.json")
+    if stored.get("key") == key:
+        return Row(**{field.name: stored[field.name] for field in dataclasses.fields(Row)})
+    train, validation, test = _features(run, config, sources, encoder, sha256)
     print(f"{config.data.dataset}: {len(train.labels):,} features to train on, {len(test.labels):,} to test")
     parts = (Labelled(part.values, part.labels) for part in (train, validation, test))
     total = len(logistic_regression.L2_VALUES)
@@ -74,15 +91,16 @@ def transfer(run: RunFolder, config: Config, encoder: tf.keras.Model, sha256: st
         result = logistic_regression.transfer(
             *parts, metric=named.metric, on_progress=lambda point: bar.update()
         )
-    _keep(run, name, test, result, named.metric)
+    _keep(run, sources[-1], test, result, named.metric)
     row = _row(config.data.dataset, named, len(train.labels) + len(validation.labels), test, result)
-    run.write_json(f"transfer_{name}.json", {**dataclasses.asdict(row), "encoder_sha256": sha256})
+    run.write_json(f"transfer_{name}.json", {**dataclasses.asdict(row), "key": key})
     return row
 
 
 def slug(dataset: str) -> str:
-    """A data set's name as a part of a file's name."""
-    return re.sub(r"[^\w.-]+", "_", dataset).strip("_")
+    """A data set's name as a part of a file's name; of two names, however alike, never the same."""
+    safe = re.sub(r"[^\w.-]+", "_", dataset).strip("_")
+    return safe if safe == dataset else f"{safe}-{hashlib.sha256(dataset.encode()).hexdigest()[:6]}"
 
 
 def table(rows: list[Row]) -> str:
@@ -93,28 +111,34 @@ def table(rows: list[Row]) -> str:
             f"{'-' if figure is None else format(figure, '.1f'):>10}"
             for figure in (row.paper_1x, row.paper_4x)
         )
-        lines.append(f"{row.dataset:<32}{row.metric:<16}{row.test:>8.2f}{row.l2:>10.2g}{paper}")
+        mark = " " if row.converged else "*"
+        lines.append(f"{row.dataset:<32}{row.metric:<16}{row.test:>8.2f}{mark}{row.l2:>9.2g}{paper}")
+    if not all(row.converged for row in rows):
+        lines.append("* L-BFGS did not converge at every l2")
     return "\n".join(lines)
 
 
+def _sources(config: Config, named: splits.Splits) -> list[Source]:
+    """The images to train on, to choose l2 by where these have a split of their own, and to test on."""
+    train = [split for split in (named.train, named.validation) if split]
+    opened = [open_split(config, split, "train_split") for split in train]
+    return [*opened, open_split(config, named.test, "eval_split")]
+
+
 def _features(
-    run: RunFolder, config: Config, named: splits.Splits, encoder: tf.keras.Model, sha256: str
+    run: RunFolder, config: Config, sources: list[Source], encoder: tf.keras.Model, sha256: str
 ) -> tuple[Features, Features, Features]:
     """Features to train on, to choose l2 by, and to test on."""
-
-    def features(split: str, flag: str) -> Features:
-        source = open_split(config, split, flag)
-        if flag == "eval_split":
-            run.write_data(source)
-        return cached_features(
-            run.path / "features",
+    train, *validation, test = (
+        cached_features(
+            cache_folder(run),
             cache_key(config, source, sha256),
-            lambda: extract_features(encoder, evaluation_batches(config, source)),
+            lambda source=source: labelled.features(config, encoder, source),
         )
-
-    train, test = features(named.train, "train_split"), features(named.test, "eval_split")
-    if named.validation:
-        return train, features(named.validation, "train_split"), test
+        for source in sources
+    )
+    if validation:
+        return train, validation[0], test
     kept, held = _hold_out(train.labels, config.run.seed)
     return _rows(train, kept), _rows(train, held), test
 
@@ -132,14 +156,18 @@ def _rows(features: Features, indices: np.ndarray) -> Features:
     return Features(*(array[indices] for array in features))
 
 
-def _keep(run: RunFolder, name: str, test: Features, result: TransferResult, metric: str) -> None:
+def _keep(run: RunFolder, source: Source, test: Features, result: TransferResult, metric: str) -> None:
     """Predictions and the picture of the l2 path."""
     multi = metric == "voc_map"
-    predictions = (result.scores > 0).astype(np.int64) if multi else result.scores.argmax(axis=1)
-    single = not run.config.transfers.datasets or slug(run.config.transfers.datasets) == name
-    file = "predictions.npz" if single else f"predictions_{name}.npz"
-    run.write_npz(file, id=test.ids, label=test.labels, prediction=predictions)
-    (run.path / f"l2_path_{name}.png").write_bytes(plots.l2_path(result.path, result.l2, metric))
+    run.write_npz(
+        prediction_files(run.config)[source.name],
+        id=test.ids,
+        label=test.labels,
+        prediction=(result.scores > 0).astype(np.int64) if multi else result.scores.argmax(axis=1),
+        class_names=np.array(source.class_names, dtype=str),
+    )
+    picture = plots.l2_path(result.path, result.l2, metric)
+    (run.path / f"l2_path_{slug(source.name)}.png").write_bytes(picture)
 
 
 def _row(dataset: str, named: splits.Splits, num_train: int, test: Features, result: TransferResult) -> Row:
@@ -155,7 +183,7 @@ def _row(dataset: str, named: splits.Splits, num_train: int, test: Features, res
         test=result.test,
         validation=chosen.validation,
         l2=result.l2,
-        converged=all(point.converged for point in result.path),
+        converged=result.converged,
         num_train=num_train,
         num_eval_examples=len(test.labels),
         top1=top1,

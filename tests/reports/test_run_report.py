@@ -1,0 +1,39 @@
+"""A run's report shows all that its folder holds."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+from etils import epath
+
+from tf_simclr.reports.run_report import write_run_report
+
+
+def test_lists_are_tables_and_every_data_set_has_its_predictions(tmp_path: Path) -> None:
+    result = {
+        "command": "transfer",
+        "dataset": "a,b",
+        "per_seed": [81.0, 82.345],
+        "transfer": [
+            {"dataset": "a", "test": 91.5, "l2": 1e-6, "paper_1x": 90.6},
+            {"dataset": "b", "test": 50.0, "l2": 0.1, "test_std": None},
+        ],
+    }
+    (tmp_path / "result.json").write_text(json.dumps(result))
+    (tmp_path / "flags.cfg").write_text("--seed=0\n")
+    labels = np.array([0, 1, 1])
+    for name in "ab":
+        np.savez(
+            tmp_path / f"predictions_{name}.npz",
+            label=labels,
+            prediction=labels[::-1],
+            class_names=[f"{name} cat", f"{name} dog"],
+        )
+    page = write_run_report(epath.Path(tmp_path)).read_text()
+    for shown in ("<h2>Transfer</h2>", "<th>paper 1x</th>", "1e-06", "90.60", "81.00, 82.34"):
+        assert shown in page
+    assert page.count("&ndash;") == 3  # what a row lacks, and what is unknown
+    for name in "ab":
+        assert f"<h2>Predictions: {name}</h2>" in page
