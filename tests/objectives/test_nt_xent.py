@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import math
+import re
 from pathlib import Path
 
 import numpy as np
@@ -220,3 +222,30 @@ def test_blocks_need_memory_linear_in_the_batch() -> None:
 
     graph = gradient.get_concrete_function(tf.TensorSpec([128, 4], tf.float32)).graph
     assert largest(graph) == 8 * 128
+
+
+def test_compiled_blocks_are_worked_through_one_by_one() -> None:
+    """XLA knows no control dependencies: every strip of logits must be reached from the strip before it."""
+
+    @tf.function(jit_compile=True)
+    def gradient(z: tf.Tensor) -> tf.Tensor:
+        with tf.GradientTape() as tape:
+            tape.watch(z)
+            loss = nt_xent(z, 0.1, block_size=8).loss
+        return tape.gradient(loss, z)
+
+    program = gradient.experimental_get_compiler_ir(tf.zeros([32, 5]))(stage="optimized_hlo")
+    operands = {
+        name: set(re.findall(r"%[\w.-]+", rest))
+        for name, rest in re.findall(r"^ *(?:ROOT )?(%[\w.-]+) = (.*)$", program, re.MULTILINE)
+    }
+    strips = re.findall(r"^ *(%[\w.-]+) = f32\[8,(?!5\])\d+\]\S* dot\(", program, re.MULTILINE)
+    assert len(strips) == 4 + 4  # forward, and made again backward
+
+    def needs(name: str, wanted: str, seen: set[str]) -> bool:
+        seen.add(name)
+        new = operands.get(name, set()) - seen
+        return wanted in new or any(needs(operand, wanted, seen) for operand in new)
+
+    for before, strip in itertools.pairwise(strips):
+        assert needs(strip, before, set()), f"{strip} does not wait for {before}"

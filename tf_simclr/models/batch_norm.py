@@ -6,6 +6,8 @@ from typing import Any
 
 import tensorflow as tf
 
+from tf_simclr.objectives.gather import gather_replicas
+
 
 @tf.keras.utils.register_keras_serializable(package="tf_simclr")
 class BatchNorm(tf.keras.layers.Layer):
@@ -182,22 +184,24 @@ def _moments(
 ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
     """Mean [C], population variance [C] and count [] over the replicas of `context`.
 
-    A replica sums squares about its own mean, in two passes. Count, sum and sum of squares then cross
-    replicas in one all-reduce, in float64: E[x^2] - E[x]^2 of these few numbers loses nothing that float32
-    keeps even where the mean is 10^4 times the deviation, and the moving mean, which is 0 at the start,
-    need not be near.
+    A replica sums squares about its own mean, in two passes. Every replica's count, mean and squares then
+    reach all in one all-reduce, and are merged by Chan et al.'s formula. Sums of x and x^2 would be fewer
+    numbers to send, but need float64, which TPUs lack, where the mean is large beside the deviation.
     """
     count = _count(inputs)
     mean = tf.reduce_sum(inputs, axes) / tf.maximum(count, 1)
     squares = tf.reduce_sum(tf.math.squared_difference(inputs, mean), axes)
     if context is None:
         return mean, squares / tf.maximum(count, 1), count
-    n, m, s = (tf.cast(value, tf.float64) for value in (count, mean, squares))
-    packed = _sum_over_replicas(tf.concat([n[tf.newaxis], n * m, s + n * m * m], axis=0), context)  # [1 + 2C]
-    n = tf.maximum(packed[0], 1)
-    m, s = tf.unstack(tf.reshape(packed[1:], [2, -1]) / n)
-    variance = tf.maximum(s - m * m, 0)
-    return tf.cast(m, inputs.dtype), tf.cast(variance, inputs.dtype), tf.cast(packed[0], inputs.dtype)
+    channels = inputs.shape[-1]
+    packed = gather_replicas(tf.concat([count[tf.newaxis], mean, squares], axis=0)[tf.newaxis])
+    counts, means, squares = tf.split(packed, [1, channels, channels], axis=1)  # of every replica: [R, ...]
+    total = tf.reduce_sum(counts)
+    shares = counts / tf.maximum(total, 1)
+    mean = tf.reduce_sum(shares * means, axis=0)
+    mean += tf.reduce_sum(shares * (means - mean), axis=0)  # what rounding took from a large mean
+    squares = tf.reduce_sum(squares + counts * tf.math.squared_difference(means, mean), axis=0)
+    return mean, squares / tf.maximum(total, 1), total
 
 
 def _sum_over_replicas(value: tf.Tensor, context: tf.distribute.ReplicaContext | None) -> tf.Tensor:

@@ -10,6 +10,7 @@ import tensorflow as tf
 from tf_simclr.models.compiling import example_image, exclude_from_decay
 from tf_simclr.models.heads import LinearClassifier
 from tf_simclr.models.losses import REPLICAS_AGREE, as_float, cross_entropy, kernels, replica_share
+from tf_simclr.objectives.gather import num_replicas
 from tf_simclr.optimizers import kernels_l2
 
 
@@ -73,12 +74,15 @@ class Classifier(tf.keras.Model):
         if self.projection_head is not None:
             self.projection_head.trainable = False
 
-    def compile(self, optimizer: Any = "sgd", **options: Any) -> None:
-        """As Keras's; vectors and the classifier are kept from decay and layer adaptation."""
-        h = self.encoder(example_image(self.encoder))
+    def compile(self, optimizer: Any = "sgd", image_size: int = 32, **options: Any) -> None:
+        """As Keras's; vectors and the classifier are kept from decay and layer adaptation.
+
+        `image_size` is the side, in pixels, that variables are created for where the encoder does not say.
+        """
+        image = example_image(self.encoder, image_size)
         if self.projection_head is not None:
-            self.projection_head(h)
-        self(example_image(self.encoder))
+            self.projection_head(self.encoder(image))
+        self(image)
         optimizer = tf.keras.optimizers.get(optimizer)
         exclude_from_decay(optimizer, self)
         super().compile(optimizer=optimizer, **options)
@@ -87,9 +91,10 @@ class Classifier(tf.keras.Model):
         images, labels = as_float(batch["image"]), batch["label"]
         with tf.GradientTape() as tape:
             logits = self(images, training=True)  # [b, C]
-            loss = cross_entropy(logits, labels)
-            objective = replica_share(loss + kernels_l2(kernels(self), self.l2) if self.l2 else loss)
+            loss = objective = cross_entropy(logits, labels)
+            if self.l2:
+                objective += replica_share(kernels_l2(kernels(self), self.l2))
         self.optimizer.minimize(objective, self.trainable_variables, tape=tape)
-        self.loss_mean.update_state(loss)
+        self.loss_mean.update_state(loss * num_replicas())
         self.top1.update_state(labels, logits)
         return {metric.name: metric.result() for metric in self.metrics}

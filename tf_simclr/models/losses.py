@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import tensorflow as tf
 
+from tf_simclr.objectives.gather import sum_replicas
+
 REPLICAS_AGREE = "first"
 """How `fit` takes one value of a metric from its replicas: any, since `result()` is global on all of them.
 Left to itself it would add the workers' up."""
@@ -15,18 +17,20 @@ def as_float(images: tf.Tensor) -> tf.Tensor:
 
 
 def replica_share(loss: tf.Tensor) -> tf.Tensor:
-    """A replica's mean as its share of the global mean: optimizers sum gradients over replicas."""
+    """What a replica adds of a loss that is the same on all: optimizers sum gradients over replicas."""
     return loss / tf.cast(tf.distribute.get_strategy().num_replicas_in_sync, loss.dtype)
 
 
 def cross_entropy(logits: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
-    """Mean softmax cross-entropy of logits [b, C] against integer labels [b], over the replica's rows.
+    """A replica's part of the mean softmax cross-entropy over the global batch: the parts add up to it.
 
-    Rows without a label (-1) do not count.
+    Args:
+        logits: [b, C], float.
+        labels: [b], integers; rows without a label (-1) do not count, so replicas may hold unequal numbers.
     """
     labelled = tf.cast(labels >= 0, logits.dtype)
     losses = tf.nn.sparse_softmax_cross_entropy_with_logits(labels=tf.maximum(labels, 0), logits=logits)
-    return tf.math.divide_no_nan(tf.reduce_sum(losses * labelled), tf.reduce_sum(labelled))
+    return tf.math.divide_no_nan(tf.reduce_sum(losses * labelled), sum_replicas(tf.reduce_sum(labelled)))
 
 
 def kernels(part: tf.Module) -> list[tf.Variable]:

@@ -5,7 +5,8 @@ loss by z; encode every chunk again, with a tape, and send its rows of that grad
 sum over chunks is the gradient of the whole batch's loss, at the price of a second forward pass. The
 optimizer steps once.
 
-A chunk holds both views of its images, of all replicas. Batch statistics are each chunk's own, so with batch
+A chunk holds both views of every k-th image, of all replicas; which images these are does not depend on the
+number of replicas. Batch statistics are each chunk's own, so with batch
 norm in training mode this is SimCLR with batch norm over N / k images and NT-Xent over N. The moving
 statistics move once a step, to the mean of what each chunk alone would make of them. Where batch norm is
 in inference mode nothing differs from k = 1 but rounding.
@@ -19,6 +20,7 @@ from typing import Any
 import tensorflow as tf
 
 from tf_simclr.errors import UsageError
+from tf_simclr.objectives.ordering import after
 
 Loss = Callable[[tf.Tensor, tf.Tensor], tf.Tensor]
 
@@ -30,7 +32,8 @@ def minimize(model: Any, images: tf.Tensor, loss: Loss) -> None:
         model: has `encode(images, training)` -> (h, z), `encoder`, `projection_head`, and the number k of
             chunks as `micro_batches`.
         images: this replica's views [2n, H, W, 3], view a first, n divisible by k.
-        loss: of h [2n, D] and z [2n, P]; it reaches the encoder through z alone.
+        loss: of h [2n, D], z [2n, P] and, besides, of the variables themselves (weight decay); it
+            reaches the encoder's activations through z alone.
 
     Raises:
         UsageError: n is not divisible by k.
@@ -38,15 +41,18 @@ def minimize(model: Any, images: tf.Tensor, loss: Loss) -> None:
     chunks = _split(images, model.micro_batches)
     statistics = _moving_statistics(model)
     h, z, moved = _encode(model, chunks, statistics)
-    d_z, others = _loss_gradients(model, h, z, loss)
+    d_z, direct = _loss_gradients(model, h, z, loss)
     encoder = _encoder_gradients(model, chunks, _split(d_z, model.micro_batches))
     _assign(statistics, moved)  # the second pass has moved them again
 
-    gradients = {variable.ref(): gradient for variable, gradient in [*others, *encoder]}
-    ordered = [gradients[variable.ref()] for variable in model.trainable_variables]
+    through_z = {variable.ref(): gradient for variable, gradient in encoder}
+    gradients = [
+        _add(gradient, through_z.get(variable.ref()))
+        for variable, gradient in zip(model.trainable_variables, direct, strict=True)
+    ]
     if _scales_loss(model.optimizer):
-        ordered = model.optimizer.get_unscaled_gradients(ordered)
-    model.optimizer.apply_gradients(zip(ordered, model.trainable_variables, strict=True))
+        gradients = model.optimizer.get_unscaled_gradients(gradients)
+    model.optimizer.apply_gradients(zip(gradients, model.trainable_variables, strict=True))
 
 
 def _encode(
@@ -57,7 +63,7 @@ def _encode(
     encoded, moved = [], []
     done: list[tf.Tensor] = []
     for chunk in chunks:
-        encoded.append(model.encode(_after(done, chunk), training=True))
+        encoded.append(model.encode(after(done, chunk), training=True))
         moved.append([tf.identity(variable) for variable in statistics])
         _assign(statistics, before)
         done = [encoded[-1][1]]
@@ -67,17 +73,15 @@ def _encode(
 
 def _loss_gradients(
     model: Any, h: tf.Tensor, z: tf.Tensor, loss: Loss
-) -> tuple[tf.Tensor, list[tuple[tf.Variable, tf.Tensor]]]:
-    """The loss's gradients by z and by the variables beyond it, scaled where the optimizer scales losses."""
-    encoder = {variable.ref() for variable in _encoder_variables(model)}
-    others = [variable for variable in model.trainable_variables if variable.ref() not in encoder]
+) -> tuple[tf.Tensor, list[tf.Tensor | None]]:
+    """The loss's gradients by z and, z given, by the variables; scaled where the optimizer scales losses."""
     with tf.GradientTape() as tape:
         tape.watch(z)
         value = loss(h, z)
         if _scales_loss(model.optimizer):
             value = model.optimizer.get_scaled_loss(value)
-    d_z, *d_others = tape.gradient(value, [z, *others])
-    return d_z, list(zip(others, d_others, strict=True))
+    d_z, *direct = tape.gradient(value, [z, *model.trainable_variables])
+    return d_z, direct
 
 
 def _encoder_gradients(
@@ -88,7 +92,7 @@ def _encoder_gradients(
     sums: list[tf.Tensor] = []
     for chunk, d_chunk in zip(chunks, d_z, strict=True):
         with tf.GradientTape() as tape:
-            _, z = model.encode(_after([*sums, d_chunk], chunk), training=True)
+            _, z = model.encode(after([d_chunk, *sums], chunk), training=True)
         gradients = tape.gradient(z, variables, output_gradients=d_chunk)
         sums = [a + b for a, b in zip(sums, gradients, strict=True)] if sums else gradients
     return list(zip(variables, sums, strict=True))
@@ -109,32 +113,24 @@ def _assign(variables: Sequence[tf.Variable], values: Sequence[tf.Tensor]) -> No
         variable.assign(value)
 
 
-def _after(done: Sequence[tf.Tensor], chunk: tf.Tensor) -> tf.Tensor:
-    """`chunk`, once `done` is: else a graph would run all chunks, and hold them, at once.
-
-    The added zero depends on data, because XLA ignores control dependencies and would take both
-    passes over a chunk for one.
-    """
-    if not done:
-        return chunk
-    with tf.control_dependencies(done):
-        return chunk + tf.cast(0.0 * tf.reduce_sum(done[-1]), chunk.dtype)
+def _add(a: tf.Tensor | None, b: tf.Tensor | None) -> tf.Tensor | None:
+    return b if a is None else a if b is None else a + b
 
 
 def _split(views: tf.Tensor, k: int) -> list[tf.Tensor]:
-    """[2n, ...], view a first, into k of [2n/k, ...], each with both views of its images."""
+    """[2n, ...], view a first, into k of [2n/k, ...], each with both views of every k-th image."""
     rows = views.shape[0]
     if rows is None or rows % (2 * k):
         images = "an unknown number of" if rows is None else rows // 2
         raise UsageError(f"--micro_batches={k} does not divide the {images} images of a replica")
-    pairs = tf.reshape(views, [2, k, rows // (2 * k), *views.shape[1:]])
-    return [tf.reshape(pairs[:, i], [rows // k, *views.shape[1:]]) for i in range(k)]
+    pairs = tf.reshape(views, [2, rows // (2 * k), k, *views.shape[1:]])
+    return [tf.reshape(pairs[:, :, i], [rows // k, *views.shape[1:]]) for i in range(k)]
 
 
 def _join(chunks: Sequence[tf.Tensor]) -> tf.Tensor:
     """The inverse of `_split`."""
-    pairs = [tf.split(chunk, 2) for chunk in chunks]
-    return tf.concat([a for a, _ in pairs] + [b for _, b in pairs], axis=0)
+    rows, width = chunks[0].shape
+    return tf.reshape(tf.stack(chunks, axis=1), [rows * len(chunks), width])
 
 
 def _scales_loss(optimizer: Any) -> bool:

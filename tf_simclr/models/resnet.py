@@ -22,6 +22,9 @@ BLOCKS_PER_GROUP = {
 }
 STEMS = ("imagenet", "cifar")
 _MIN_SK_CHANNELS = 32  # authors' code
+_ONEDNN_BLOCK = 16
+"""With fewer input channels the gradient of a strided 1x1 convolution corrupts memory on CPUs
+(uxlfoundation/oneDNN#6035): what it would read is sliced out first, at a cost."""
 
 
 class _Style(NamedTuple):
@@ -257,7 +260,7 @@ class _Shortcut(_Composite):
         super().__init__(name="shortcut")
         self.strides = strides
         self.pools = style.sk_ratio > 0
-        self.conv = _Convolution(channels, 1, name="conv")
+        self.conv = _Convolution(channels, 1, 1 if self.pools else strides, name="conv")
         self.bn = style.batch_norm("bn")
         self.parts = [self.conv, self.bn]
 
@@ -265,11 +268,7 @@ class _Shortcut(_Composite):
         if self.pools and self.strides == 1:
             x = tf.nn.avg_pool2d(x, 2, 1, "SAME")
         elif self.pools:
-            x = tf.nn.avg_pool2d(_pad(x, 2), 2, self.strides, "VALID")
-        elif self.strides > 1:
-            # What a strided 1x1 convolution reads; its own gradient corrupts memory in oneDNN on CPUs
-            # where there are fewer than 16 input channels (uxlfoundation/oneDNN#6035).
-            x = x[:, :: self.strides, :: self.strides]
+            x = tf.nn.avg_pool2d(tf.pad(x, _paddings(2)), 2, self.strides, "VALID")
         return self.bn(self.conv(x), training=training)
 
 
@@ -332,16 +331,19 @@ class _Convolution(tf.keras.layers.Conv2D):
             name=name,
         )
 
-    def call(self, inputs: tf.Tensor) -> tf.Tensor:
-        if self.strides != (1, 1):
-            inputs = _pad(inputs, self.kernel_size[0])
-        return super().call(inputs)
+    def convolution_op(self, inputs: tf.Tensor, kernel: tf.Tensor) -> tf.Tensor:
+        stride, size = self.strides[0], self.kernel_size[0]
+        if stride == 1:
+            return super().convolution_op(inputs, kernel)
+        if size == 1 and inputs.shape[-1] < _ONEDNN_BLOCK:
+            return tf.nn.conv2d(inputs[:, ::stride, ::stride], kernel, 1, "VALID")
+        return tf.nn.conv2d(inputs, kernel, stride, _paddings(size))
 
 
-def _pad(images: tf.Tensor, kernel_size: int) -> tf.Tensor:
+def _paddings(kernel_size: int) -> list[list[int]]:
     before = (kernel_size - 1) // 2
-    after = kernel_size - 1 - before
-    return tf.pad(images, [[0, 0], [before, after], [before, after], [0, 0]])
+    around = [before, kernel_size - 1 - before]
+    return [[0, 0], around, around, [0, 0]]
 
 
 def _check(depth: int, width_multiplier: float, stem: str) -> None:

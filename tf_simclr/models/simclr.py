@@ -13,6 +13,7 @@ from tf_simclr.models.compiling import example_image, exclude_from_decay
 from tf_simclr.models.heads import LinearClassifier
 from tf_simclr.models.losses import REPLICAS_AGREE, cross_entropy, kernels, replica_share
 from tf_simclr.objectives import nt_xent
+from tf_simclr.objectives.gather import num_replicas, replica_id
 from tf_simclr.optimizers import kernels_l2
 
 ONLINE_RATE = 0.1
@@ -73,9 +74,12 @@ class SimCLR(tf.keras.Model):
             self.online_loss = tf.keras.metrics.Mean("online_loss")
             self.online_accuracy = tf.keras.metrics.SparseCategoricalAccuracy("online_accuracy")
 
-    def compile(self, optimizer: Any = "sgd", **options: Any) -> None:
-        """As Keras's; vectors and the online classifier are kept from decay and layer adaptation."""
-        h = self.encoder(example_image(self.encoder))
+    def compile(self, optimizer: Any = "sgd", image_size: int = 32, **options: Any) -> None:
+        """As Keras's; vectors and the online classifier are kept from decay and layer adaptation.
+
+        `image_size` is the side, in pixels, that variables are created for where the encoder does not say.
+        """
+        h = self.encoder(example_image(self.encoder, image_size))
         self.projection_head(h)
         if self.classifier is not None:
             self.classifier(h)
@@ -119,25 +123,27 @@ class SimCLR(tf.keras.Model):
 
     def augmented_views(self, batch: Mapping[str, tf.Tensor]) -> tf.Tensor:
         """The 2N views of a batch, augmented: [2N, H, W, 3] float32 in [0, 1], view a first."""
-        views = _view_a_first(batch["views"])
         uniforms = batch.get("uniforms")
         if uniforms is None:
-            step = tf.cast(self.optimizer.iterations, tf.int64)
-            shape = [tf.shape(views)[0], self.augmentations.num_uniforms]
-            uniforms = tf.random.stateless_uniform(shape, seed=tf.stack([tf.cast(self.seed, tf.int64), step]))
-        else:
-            uniforms = _view_a_first(uniforms)  # [2N, K]
-        return self.augmentations(views, uniforms)
+            uniforms = self._drawn(tf.shape(batch["views"])[0])
+        return self.augmentations(_view_a_first(batch["views"]), _view_a_first(uniforms))
+
+    def _drawn(self, images: tf.Tensor) -> tf.Tensor:
+        """Uniforms [N, 2, K] of this replica's N images, out of those of the global batch."""
+        step = tf.cast(self.optimizer.iterations, tf.int64)
+        shape = [num_replicas(), images, 2, self.augmentations.num_uniforms]
+        drawn = tf.random.stateless_uniform(shape, seed=tf.stack([tf.cast(self.seed, tf.int64), step]))
+        return tf.gather(drawn, replica_id())
 
     def _online_loss(self, h: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
-        """The online classifier's loss on both views (authors' code), as the replica's share."""
+        """The online classifier's loss on both views (authors' code), the replica's part of it."""
         logits = self.classifier(tf.stop_gradient(h))  # [2N, C]
         labels = tf.tile(labels, [2])  # [2N], -1 where there is none
         labelled = labels >= 0
         loss = cross_entropy(logits, labels)
-        self.online_loss.update_state(loss)
+        self.online_loss.update_state(loss * num_replicas())
         self.online_accuracy.update_state(tf.maximum(labels, 0), logits, sample_weight=labelled)
-        return replica_share(loss)
+        return loss
 
 
 def _view_a_first(pairs: tf.Tensor) -> tf.Tensor:

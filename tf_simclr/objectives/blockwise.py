@@ -17,6 +17,7 @@ from collections.abc import Callable
 import tensorflow as tf
 
 from tf_simclr.objectives.gather import gather_views, num_replicas, positions_of_views, sum_replicas
+from tf_simclr.objectives.ordering import after
 from tf_simclr.objectives.statistics import mask_self, retrieval_sums
 
 
@@ -62,8 +63,8 @@ def _forward(
     done: list[tf.Tensor] = []
     for start, stop in _strips(n, block_size):
         first = start if symmetric else 0
-        columns = _after(done, everything[first:])
-        logits = _logits(z[start:stop], columns, positions[start:stop] - first, temperature)
+        rows, columns = after(done, z[start:stop]), everything[first:]
+        logits = _logits(rows, columns, positions[start:stop] - first, temperature)
         row = tf.reduce_logsumexp(logits, axis=1)
         if symmetric:
             size = stop - start
@@ -72,7 +73,7 @@ def _forward(
         if start < n:  # rows of view a; view b is the last N columns
             statistics.append(tf.stack(retrieval_sums(logits[:, -images:], positions[start:stop])))
         lse.append(row)
-        done = [row, ahead, statistics[-1]]
+        done = [row, statistics[-1], *([ahead] if symmetric else [])]
     correct, entropy = tf.unstack(tf.add_n(statistics))
     return tf.concat(lse, axis=0), correct, entropy
 
@@ -91,11 +92,11 @@ def _backward(
     symmetric = num_replicas() == 1
     ahead = tf.zeros_like(everything)
     gradient: list[tf.Tensor] = []
-    done: list[tf.Tensor] = []
+    done = [all_lse]  # or XLA would take the forward pass's strips for these, and keep them
     for start, stop in _strips(n, block_size):
         first = start if symmetric else 0
-        columns = _after(done, everything[first:])
-        logits = _logits(z[start:stop], columns, positions[start:stop] - first, temperature)
+        rows, columns = after(done, z[start:stop]), everything[first:]
+        logits = _logits(rows, columns, positions[start:stop] - first, temperature)
         p_ij, p_ji = tf.exp(logits - lse[start:stop, tf.newaxis]), tf.exp(logits - all_lse[first:])
         weights = p_ij + p_ji
         row = tf.matmul(weights, columns)
@@ -104,7 +105,7 @@ def _backward(
             row = row + ahead[:size]
             ahead = ahead[size:] + tf.matmul(weights[:, size:], z[start:stop], transpose_a=True)
         gradient.append(row)
-        done = [row, ahead]
+        done = [row, *([ahead] if symmetric else [])]
     return tf.concat(gradient, axis=0)
 
 
@@ -112,12 +113,6 @@ def _strips(n: int, block_size: int) -> list[tuple[int, int]]:
     """Row ranges of at most `block_size`, none across the border between the views."""
     starts = range(0, n, block_size)
     return [(view + start, view + min(start + block_size, n)) for view in (0, n) for start in starts]
-
-
-def _after(done: list[tf.Tensor], tensor: tf.Tensor) -> tf.Tensor:
-    """`tensor`, once `done` is: keeps a graph from running all strips, and holding them, at once."""
-    with tf.control_dependencies(done):
-        return tf.identity(tensor)
 
 
 def _logits(rows: tf.Tensor, columns: tf.Tensor, own_column: tf.Tensor, temperature: float) -> tf.Tensor:

@@ -35,7 +35,7 @@ def gather_replicas(x: tf.Tensor) -> tf.Tensor:
         return x
     dynamic = tf.shape(x)
     shape = [dynamic[i] if size is None else size for i, size in enumerate(x.shape)]
-    own = tf.scatter_nd([[_replica_id()]], x[tf.newaxis], [replicas, *shape])  # [R, n, ...], zero elsewhere
+    own = tf.scatter_nd([[replica_id()]], x[tf.newaxis], [replicas, *shape])  # [R, n, ...], zero elsewhere
     return tf.reshape(sum_replicas(own), [replicas * shape[0], *shape[1:]])
 
 
@@ -49,9 +49,10 @@ def gather_views(x: tf.Tensor) -> tf.Tensor:
 
 def positions_of_views(n: int | tf.Tensor) -> tf.Tensor:
     """Where `gather_views` puts this replica's 2n rows among the 2N: int32 [2n]."""
-    images = tf.range(n) + _replica_id() * n
+    images = tf.range(n) + replica_id() * n
     return tf.concat([images, images + n * num_replicas()], axis=0)
 
 
-def _replica_id() -> int | tf.Tensor:
+def replica_id() -> int | tf.Tensor:
+    """This replica's number; 0 outside of a strategy."""
     return 0 if num_replicas() == 1 else tf.distribute.get_replica_context().replica_id_in_sync_group
