@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -83,6 +84,40 @@ def test_architecture_is_found_again(encoder: dict, head: dict | None, num_class
     assert found.proj_head_mode == (head or {"mode": "none"}).get("mode", "nonlinear")
     assert len(weights.projection_head.kernels) == len(head_layers)
     assert all(pair.fits for pair in match(parts, weights))
+
+
+BOTTLENECK = """
+conv2d 7x7x3x64
+conv2d_1 1x1x64x256
+conv2d_2 1x1x64x64
+conv2d_3 3x3x64x64
+conv2d_4 1x1x64x256
+conv2d_5 1x1x256x16
+conv2d_6 1x1x16x256
+conv2d_7 1x1x256x64
+"""
+BASIC = """
+conv2d 7x7x3x64
+conv2d_1 1x1x64x64
+conv2d_2 3x3x64x64
+conv2d_3 3x3x64x64
+conv2d_4 1x1x64x16
+conv2d_5 1x1x16x64
+conv2d_6 3x3x64x64
+"""
+
+
+@pytest.mark.parametrize(("depth", "by_hand"), [(50, BOTTLENECK), (18, BASIC)])
+def test_order_of_a_block_with_squeeze_excitation(depth: int, by_hand: str) -> None:
+    """As the authors' TF1 code creates them: stem, shortcut, main layers, squeeze, excitation, next block."""
+    names, _ = shapes_of({"depth": depth, "se_ratio": 0.25})
+    kernels = {
+        name.split("/")[1]: "x".join(map(str, shape))
+        for name, shape in names.items()
+        if name.endswith("kernel")
+    }
+    expected = dict(line.split() for line in by_hand.split("\n") if line)
+    assert list(kernels.items())[: len(expected)] == list(expected.items())
 
 
 def test_widths_that_are_cut_to_whole_channels() -> None:
@@ -170,6 +205,24 @@ def saved_model_without_variables(folder: Path, good: Path) -> Path:
     return folder
 
 
+def empty_state_file(folder: Path, good: Path) -> Path:
+    shutil.copytree(good, folder)
+    (folder / "checkpoint").touch()
+    return folder
+
+
+def binary_state_file(folder: Path, good: Path) -> Path:
+    shutil.copytree(good, folder)
+    (folder / "checkpoint").write_bytes(b"\xff\xfe\x00")
+    return folder
+
+
+def two_of_one_number(folder: Path, good: Path) -> Path:
+    named = tf1_names(random_parts(TINY))
+    write_tf1(folder / "model.ckpt-1", {**named, "base_model/conv2d_0/kernel": np.zeros([3, 3, 3, 4])})
+    return folder
+
+
 def unknown_variable(folder: Path, good: Path) -> Path:
     named = tf1_names(random_parts(TINY))
     write_tf1(folder / "model.ckpt-1", {**named, "base_model/attention/query": np.zeros([4], np.float32)})
@@ -217,10 +270,11 @@ def not_a_number(folder: Path, good: Path) -> Path:
         (foreign_object_graph, "no model in it"),
         (broken_object_graph, "cannot be read"),
         (saved_model_without_variables, "cannot be read"),
+        (empty_state_file, "the file `checkpoint` in it cannot be read"),
+        (binary_state_file, "the file `checkpoint` in it cannot be read"),
         (unknown_variable, "base_model/attention/query"),
-        (missing_variable, "encoder/group1/block1/bn2/beta [4] would be filled with nothing"),
+        (two_of_one_number, "have one number"),
         (missing_layer, "no ResNet-18"),
-        (wrong_shape, "base_model/batch_normalization_3/beta [5]"),
         (not_a_number, "base_model/batch_normalization_3/beta is not finite"),
     ],
 )
@@ -238,6 +292,29 @@ def test_bad_source_is_one_line(
     assert said in err
     assert "--source=" in err
     assert not (tmp_path / "run" / "checkpoints").exists()
+
+
+@pytest.mark.parametrize(
+    ("make", "row"),
+    [
+        (missing_variable, "encoder/group1/block1/bn2/beta  absent  [4]"),
+        (wrong_shape, "encoder/group1/block1/bn2/beta  base_model/batch_normalization_3/beta [5]  [4]"),
+    ],
+)
+def test_variables_that_do_not_fit_are_a_table(
+    make: Callable[[Path, Path], Path],
+    row: str,
+    good: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    source = make(tmp_path / "source", good)
+    assert import_official.main([f"--source={source}", f"--model_dir={tmp_path / 'run'}"]) == 2
+    first, *table = capsys.readouterr().err.rstrip().split("\n")
+    assert "is nearest to --resnet_depth=18 --width_multiplier=0.0625" in first
+    assert "1 of its variables" in first
+    assert [re.sub(" {2,}", "  ", line.strip()) for line in table[1:]] == [row]
+    assert not (tmp_path / "run").exists()
 
 
 def test_source_and_model_dir_are_required(good: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import tensorflow as tf
 
+from export.__main__ import main as export_main
 from tf_simclr import evaluate, linear_eval, pretrain
 from tf_simclr.config import Config
 from tf_simclr.errors import DoesNotFit, UsageError
@@ -110,15 +112,35 @@ def test_flags_that_contradict_print_the_table(tmp_path: Path, capsys: pytest.Ca
     assert "encoder/stem/conv1/kernel" in table[1]
 
 
+@pytest.mark.parametrize(
+    ("main", "folder"),
+    [(evaluate.main, "model_dir"), (export_main, "output_dir")],
+    ids=["evaluate", "export"],
+)
 def test_config_json_that_is_wrong_prints_the_table(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    main: Callable[[list[str]], int],
+    folder: str,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "-1")
     run = write_run(tmp_path / "run")
     contradict(run, resnet_depth=34)
-    assert evaluate.main([f"--checkpoint={run}", f"--model_dir={tmp_path / 'out'}"]) == 2
+    assert main([f"--checkpoint={run}", f"--{folder}={tmp_path / 'out'}"]) == 2
     first, *table = capsys.readouterr().err.rstrip().split("\n")
     assert "is --resnet_depth=18; you asked for --resnet_depth=34" in first
     assert "absent" in table[1]
+
+
+def test_classifier_whose_head_layer_is_missing(tmp_path: Path) -> None:
+    run = write_run(tmp_path / "run", proj_head_mode="none")
+    contradict(run, proj_head_mode="nonlinear", ft_proj_selector=1)
+    with pytest.raises(DoesNotFit, match=r"--proj_head_mode=none; you asked for --proj_head_mode=nonlinear"):
+        loading.load_run(run)
+    contradict(run, ft_proj_selector=5)
+    with pytest.raises(UsageError, match="--ft_proj_selector=5"):
+        loading.load_run(run)
 
 
 def test_resuming_with_another_encoder_is_refused(tmp_path: Path) -> None:
@@ -130,6 +152,15 @@ def test_resuming_with_another_encoder_is_refused(tmp_path: Path) -> None:
     contradict(str(folder), resnet_depth=34)
     with pytest.raises(DoesNotFit, match=r"is --resnet_depth=18; you asked for --resnet_depth=34"):
         pretrain.pretrain(config.replace(resnet_depth=34))
+
+
+def test_damaged_json_is_named(tmp_path: Path) -> None:
+    run = write_run(tmp_path / "run")
+    for name in ("data.json", "result.json", "config.json"):
+        for content in (b"", b'{"top1": '):
+            (Path(run) / name).write_bytes(content)
+            with pytest.raises(UsageError, match=name):
+                loading.load_run(run)
 
 
 def test_other_mistakes_stay_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

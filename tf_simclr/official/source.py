@@ -54,7 +54,10 @@ class Source:
             raise self._unreadable(error) from error
 
     def step(self) -> int:
-        """Their global step; without one, the number in the file's name, else 0."""
+        """Their global step; without one, the number in the file's or the SavedModel's name, else 0.
+
+        The authors export to saved_model/STEP and hub/STEP, with no step inside.
+        """
         for key in _STEP_KEYS:
             if self._reader.has_tensor(key):
                 return int(self.read(key))
@@ -96,7 +99,7 @@ def find(path: str) -> str:
     if folder.is_dir():
         if (folder / "saved_model.pb").exists():
             return str(folder / "variables" / "variables")
-        stated = tf.train.latest_checkpoint(str(folder))
+        stated = _stated(folder)
         found = [str(file).removesuffix(".index") for file in folder.glob("*.index")]
         if stated or found:
             return stated or max(found, key=lambda prefix: (_number(prefix), prefix))
@@ -111,6 +114,16 @@ def find(path: str) -> str:
     return prefix
 
 
+def _stated(folder: epath.Path) -> str | None:
+    """The prefix that the folder's state file `checkpoint` names, where there are both."""
+    try:
+        return tf.train.latest_checkpoint(str(folder))
+    except UNREADABLE as error:
+        raise UsageError(
+            f"--source={folder}: the file `checkpoint` in it cannot be read; delete it, or give NAME.index"
+        ) from error
+
+
 def _number(prefix: str) -> int:
-    match = re.search(r"-(\d+)$", prefix)
-    return int(match.group(1)) if match else 0
+    match = re.search(r"-(\d+)$|(?:^|/)(\d+)/variables/variables$", prefix)
+    return int(match.group(1) or match.group(2)) if match else 0

@@ -21,7 +21,7 @@ def sort(shapes: Mapping[str, Sequence[int]], *, ema: bool = False) -> Weights:
     Their numbers count layers in creation order, the shortcut first in its block; ours do too.
 
     Raises:
-        UsageError: no encoder of theirs there, or a variable that nothing is known about.
+        UsageError: no encoder of theirs there, a variable that nothing is known about, or two for one.
     """
     prefix = EMA if ema else ""
     own = {
@@ -38,7 +38,7 @@ def sort(shapes: Mapping[str, Sequence[int]], *, ema: bool = False) -> Weights:
         raise UsageError(f"no encoder in it: no variable is named {wanted}conv2d/kernel{hint}")
     used = {variable.name for part in (encoder, head, classifier) for variable in part.variables()}
     left_out = sorted(shapes.keys() - used)
-    _refuse_unknown(left_out, shapes)
+    _refuse_unknown(left_out, shapes, copy="" if ema else EMA)
     return Weights(encoder, head, classifier, left_out=left_out)
 
 
@@ -49,17 +49,20 @@ def _part(variables: Mapping[str, Stored], pattern: re.Pattern[str]) -> Part:
         if match:
             found = match.groupdict()
             key = (int(found.get("number") or 0), found["kind"])
-            layers.setdefault(key, {})[found["leaf"]] = variable
+            layer = layers.setdefault(key, {})
+            if found["leaf"] in layer:
+                raise UsageError(f"variables {layer[found['leaf']].name} and {variable.name} have one number")
+            layer[found["leaf"]] = variable
     return Part.of(layers[key] for key in sorted(layers))
 
 
-def _refuse_unknown(names: Sequence[str], shapes: Mapping[str, Sequence[int]]) -> None:
-    """What may be left out: the step, an optimizer's own variables, and the copy not asked for."""
+def _refuse_unknown(names: Sequence[str], shapes: Mapping[str, Sequence[int]], copy: str) -> None:
+    """What may be left out: the step, an optimizer's own variables, and the other copy, under `copy`."""
     for name in names:
         slot = name.rpartition("/")[0] in shapes  # base_model/conv2d/kernel/Momentum
-        plain = name.removeprefix(EMA)
-        copy = any(pattern.fullmatch(plain) for pattern in (_ENCODER, _HEAD, _CLASSIFIER))
-        if not (slot or copy or re.fullmatch(r"global_step|beta[12]_power", plain)):
+        patterns = (_ENCODER, _HEAD, _CLASSIFIER) if name.startswith(copy) else ()
+        other = any(pattern.fullmatch(name, len(copy)) for pattern in patterns)
+        if not (slot or other or re.fullmatch(r"global_step|beta[12]_power", name)):
             raise UsageError(f"variable {name} {list(shapes[name])} is unknown: this is no SimCLR checkpoint")
 
 

@@ -44,7 +44,7 @@ def require_fit(prefix: str, parts: Mapping[str, Any]) -> None:
     differs = f"is {has}; you asked for {wanted}" if has else "lacks variables of what you asked for"
     with tf.Graph().as_default():
         rows = _differences(_stored_shapes(stored, weights), _shapes(parts), parts)
-    raise DoesNotFit(f"--checkpoint={prefix} {differs}", _table(rows))
+    raise DoesNotFit(f"--checkpoint={prefix} {differs}", table(rows))
 
 
 def table_for(asked: Config) -> Sequence[str]:
@@ -120,8 +120,9 @@ def _differences(stored: Shapes, asked: Shapes, parts: Mapping[str, Any]) -> lis
     ]
 
 
-def _table(rows: Sequence[tuple[str, str, str]]) -> list[str]:
-    shown = [("variable", "in the checkpoint", "asked for"), *rows[:ROWS]]
+def table(rows: Sequence[tuple[str, str, str]], ours: str = "asked for") -> list[str]:
+    """Lines for the first rows of (variable, what the checkpoint has, what `ours` has)."""
+    shown = [("variable", "in the checkpoint", ours), *rows[:ROWS]]
     widths = [max(len(row[column]) for row in shown) for column in range(3)]
     lines = [
         "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()

@@ -10,10 +10,12 @@ import numpy as np
 import tensorflow as tf
 
 from tf_simclr.config import Config
-from tf_simclr.errors import UsageError
-from tf_simclr.official.matching import match
+from tf_simclr.data import open_source
+from tf_simclr.errors import DoesNotFit, UsageError
+from tf_simclr.official.matching import Pair, match
 from tf_simclr.official.source import Source
 from tf_simclr.reports.run_report import write_run_report
+from tf_simclr.training import fitting
 from tf_simclr.training.checkpoints import Checkpoints
 from tf_simclr.training.loading import new_parts
 from tf_simclr.training.run_folder import RunFolder
@@ -42,19 +44,19 @@ def filled_parts(config: Config, source: Source) -> dict[str, tf.keras.layers.La
     """Encoder, projection head and (where there is one) classifier with the source's values.
 
     Raises:
-        UsageError: a variable of ours or theirs is left over, has another shape, or holds a NaN.
+        DoesNotFit: a variable of ours or theirs is left over or has another shape, with a table of them.
+        UsageError: a variable holds a NaN.
     """
     classes = source.architecture().num_classes
     parts = new_parts(config, classes)
     pairs = match(parts, source.weights)
-    for pair in pairs:
-        if not pair.fits:
-            theirs = f"{pair.theirs.name} {list(pair.theirs.shape)}" if pair.theirs else "nothing"
-            ours = list(pair.ours.shape) if pair.ours is not None else "not there"
-            raise UsageError(
-                f"--source={source.path} does not fit ResNet-{config.encoder.resnet_depth} "
-                f"x{config.encoder.width_multiplier:g}: {pair.name} {ours} would be filled with {theirs}"
-            )
+    misfits = [_shapes(pair) for pair in pairs if not pair.fits]
+    if misfits:
+        flags = " ".join(f"--{name}={value}" for name, value in source.architecture().flags().items())
+        raise DoesNotFit(
+            f"--source={source.path} is nearest to {flags}, but {len(misfits)} of its variables do not fit",
+            fitting.table(misfits, ours="needed"),
+        )
     for pair in pairs:
         value = np.asarray(source.read(pair.theirs.name), np.float32)  # type: ignore[union-attr]
         if not np.isfinite(value).all():
@@ -63,13 +65,20 @@ def filled_parts(config: Config, source: Source) -> dict[str, tf.keras.layers.La
     return parts
 
 
+def _shapes(pair: Pair) -> tuple[str, str, str]:
+    """A row of the table of misfits."""
+    theirs = f"{pair.theirs.name} {list(pair.theirs.shape)}" if pair.theirs else "absent"
+    return pair.name, theirs, str(pair.ours.shape.as_list()) if pair.ours is not None else "absent"
+
+
 def save(run: RunFolder, parts: Mapping[str, Any], source: Source) -> None:
     """Writes the checkpoint, data.json, result.json and report.html."""
     step = source.step()
     Checkpoints(run.checkpoints, tf.train.Checkpoint(**parts), keep=1).save(step)
     classes = parts["classifier"].num_classes if "classifier" in parts else 0
+    names = _class_names(run.config, classes)
     run.write_json(
-        "data.json", {"num_examples": None, "num_classes": classes, "class_names": [], "version": ""}
+        "data.json", {"num_examples": None, "num_classes": classes, "class_names": names, "version": ""}
     )
     run.write_result(
         source=source.prefix,
@@ -80,6 +89,29 @@ def save(run: RunFolder, parts: Mapping[str, Any], source: Source) -> None:
         left_out=list(source.weights.left_out),
     )
     write_run_report(run.path)
+
+
+def _class_names(config: Config, num_classes: int) -> list[str]:
+    """The data set's, if it is on this machine and has as many classes; nothing is downloaded for them."""
+    data = config.data
+    try:
+        if not data.dataset or not num_classes or not _is_here(data.dataset, data.data_dir):
+            return []
+        names = open_source(data.dataset, data.train_split, data.data_dir, data.labels).class_names
+    except UsageError:
+        return []
+    return list(names) if len(names) == num_classes else []
+
+
+def _is_here(dataset: str, data_dir: str) -> bool:
+    if dataset == "digits" or dataset.startswith("folder:"):
+        return True
+    import tensorflow_datasets as tfds
+
+    try:
+        return tfds.builder(dataset, data_dir=data_dir or None).is_prepared()
+    except (tfds.core.DatasetNotFoundError, AssertionError, ValueError):
+        return False
 
 
 def print_summary(run: RunFolder, source: Source) -> None:

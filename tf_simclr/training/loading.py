@@ -65,10 +65,12 @@ def load_run(checkpoint: str) -> LoadedRun:
     config = flag_definitions.stored_config(checkpoint)
     prefix = checkpoints.find(checkpoint)
     folder = RunFolder(flag_definitions.run_of(checkpoint), config)
-    result = folder.read_json("result.json")
+    result, data = folder.read_json("result.json"), folder.read_json("data.json")
     shapes = checkpoints.variable_shapes(prefix)
     kept = {name.split("/")[0] for name in shapes}
     parts = new_parts(config, _classes(shapes) if "classifier" in kept else 0)
+    if "classifier" in kept and config.labels.ft_proj_selector:
+        kept.add("projection_head")  # the classifier reads it: its absence is no version 1 file but a misfit
     parts = {name: part for name, part in parts.items() if name in kept}
     checkpoints.load_parts(prefix, parts)
     return LoadedRun(
@@ -78,7 +80,7 @@ def load_run(checkpoint: str) -> LoadedRun:
         projection_head=parts.get("projection_head"),
         classifier=parts.get("classifier"),
         head_layer=config.labels.ft_proj_selector,
-        class_names=tuple(folder.read_json("data.json").get("class_names", ())),
+        class_names=tuple(data.get("class_names", ())),
         top1=result.get("top1") if result.get("steps") == checkpoints.step_of(prefix) else None,
         git_commit=result.get("git_commit"),
     )
@@ -117,6 +119,11 @@ def new_parts(config: Config, num_classes: int) -> dict[str, tf.keras.layers.Lay
     if num_classes:
         parts["classifier"] = LinearClassifier(num_classes)
         layer = config.labels.ft_proj_selector
+        if layer > len(head.dense_layers):
+            raise UsageError(
+                f"--ft_proj_selector={layer}: --proj_head_mode={config.head.proj_head_mode} and "
+                f"--num_proj_layers={config.head.num_proj_layers} make {len(head.dense_layers)} layers"
+            )
         parts["classifier"](head.layer_outputs(h)[layer] if layer else h)
     return parts
 
