@@ -14,6 +14,7 @@ import tensorflow as tf
 
 from export import signatures, verification
 from export.signatures import Preprocess
+from export.verify import TOLERANCE
 
 
 @dataclasses.dataclass(frozen=True)
@@ -72,20 +73,24 @@ def build(models: Models, preprocess: Preprocess) -> dict[str, Part]:
     """The parts by the name of their folder: `encoder`, and `projection_head` and `classifier` if there.
 
     `preprocess` maps an encoded image (scalar string) to [s, s, 3] float32 in [0, 1].
+
+    Raises:
+        RuntimeError: a copy that does not answer as the float32 layer that it is of.
     """
     size = models.image_size
-    encoder = float32_copy(models.encoder, [1, size, size, 3])
+    images = tf.constant(verification.image_cases(size)[0])
+    encoder = _equal_copy(models.encoder, images)
     parts = {"encoder": _encoder(encoder, preprocess, size)}
-    h = encoder(tf.zeros([1, size, size, 3]))
+    h = encoder(images)
     features = [encoder]
     if models.projection_head is not None:
-        head = float32_copy(models.projection_head, h.shape)
+        head = _equal_copy(models.projection_head, h)
         parts["projection_head"] = _head(head, h.shape[-1])
         features += head.dense_layers[: models.head_layer]
     if models.classifier is not None:
         for layer in features[1:]:
             h = layer(h)
-        classifier = float32_copy(models.classifier, h.shape)
+        classifier = _equal_copy(models.classifier, h)
         parts["classifier"] = _classifier(features, classifier, preprocess, size)
     return parts
 
@@ -127,6 +132,20 @@ def in_order(layers: Sequence[tf.keras.layers.Layer]) -> signatures.Call:
         return inputs
 
     return call
+
+
+def _equal_copy(layer: tf.keras.layers.Layer, inputs: tf.Tensor) -> tf.keras.layers.Layer:
+    """The layer's `float32_copy`; where that is float32 too, they are compared on the inputs."""
+    copy = float32_copy(layer, inputs.shape)
+    if layer.compute_dtype == layer.dtype == "float32":
+        with tf.device("/CPU:0"):
+            live, found = layer(inputs).numpy(), copy(inputs).numpy()
+        if not np.allclose(found, live, rtol=TOLERANCE, atol=TOLERANCE):
+            raise RuntimeError(
+                f"rebuilt from its configuration and weights, {layer.name} answers otherwise (by up to "
+                f"{np.max(np.abs(found - live)):.1e}): something is missing in its get_config"
+            )
+    return copy
 
 
 def float32_copy(layer: tf.keras.layers.Layer, input_shape: Sequence[int]) -> tf.keras.layers.Layer:
