@@ -268,7 +268,7 @@ class _Shortcut(_Composite):
         if self.pools and self.strides == 1:
             x = tf.nn.avg_pool2d(x, 2, 1, "SAME")
         elif self.pools:
-            x = tf.nn.avg_pool2d(tf.pad(x, _paddings(2)), 2, self.strides, "VALID")
+            x = tf.nn.avg_pool2d(_pad(x, 2), 2, self.strides, "VALID")
         return self.bn(self.conv(x), training=training)
 
 
@@ -331,19 +331,19 @@ class _Convolution(tf.keras.layers.Conv2D):
             name=name,
         )
 
-    def convolution_op(self, inputs: tf.Tensor, kernel: tf.Tensor) -> tf.Tensor:
+    def call(self, inputs: tf.Tensor) -> tf.Tensor:
         stride, size = self.strides[0], self.kernel_size[0]
-        if stride == 1:
-            return super().convolution_op(inputs, kernel)
-        if size == 1 and inputs.shape[-1] < _ONEDNN_BLOCK:
-            return tf.nn.conv2d(inputs[:, ::stride, ::stride], kernel, 1, "VALID")
-        return tf.nn.conv2d(inputs, kernel, stride, _paddings(size))
+        if stride > 1 and size == 1 and inputs.shape[-1] < _ONEDNN_BLOCK:
+            return tf.nn.conv2d(inputs[:, ::stride, ::stride], self.kernel, 1, "VALID")
+        if stride > 1 and size > 1:  # explicit paddings in the convolution have slow gradients on CPUs
+            inputs = _pad(inputs, size)
+        return super().call(inputs)
 
 
-def _paddings(kernel_size: int) -> list[list[int]]:
+def _pad(images: tf.Tensor, kernel_size: int) -> tf.Tensor:
     before = (kernel_size - 1) // 2
-    around = [before, kernel_size - 1 - before]
-    return [[0, 0], around, around, [0, 0]]
+    after = kernel_size - 1 - before
+    return tf.pad(images, [[0, 0], [before, after], [before, after], [0, 0]])
 
 
 def _check(depth: int, width_multiplier: float, stem: str) -> None:
