@@ -2,11 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
-from pathlib import Path
-
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -14,8 +9,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tf_simclr.models import BatchNorm, batch_norm
-
-HERE = Path(__file__).resolve().parent
 
 
 def oracle(x: np.ndarray, epsilon: float = 1e-5) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -145,17 +138,6 @@ def test_config_round_trip() -> None:
     x = np.random.default_rng(5).normal(size=[6, 3]).astype(np.float32)
     np.testing.assert_allclose(plain(x, training=True), oracle(x)[0], atol=1e-4)
     assert plain.trainable_variables == []
-
-
-@pytest.fixture(scope="module")
-def replicated(tmp_path_factory: pytest.TempPathFactory) -> dict[str, np.ndarray]:
-    path = tmp_path_factory.mktemp("replicas") / "results.npz"
-    environment = os.environ | {"PYTHONPATH": str(HERE.parent.parent), "CUDA_VISIBLE_DEVICES": "-1"}
-    command = [sys.executable, str(HERE / "two_replicas.py"), str(path)]
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr[-3000:]
-    with np.load(path) as results:
-        return dict(results)
 
 
 @pytest.mark.parametrize("case", ["rank4", "rank2", "empty", "model"])

@@ -284,6 +284,18 @@ def test_the_step_of_a_resnet_has_an_xla_kernel_for_everything() -> None:
     assert "f64[" not in program
 
 
+def test_the_step_on_two_replicas_has_nothing_that_tpus_lack(replicated: dict[str, np.ndarray]) -> None:
+    """No random state, nothing that only the host can do, no type that TPUs emulate."""
+    types = set(replicated["step/types"])
+    assert {"Conv2D", "CollectiveReduceV2"} & types  # it is the step, not an empty graph
+    random = {name for name in types if "Random" in name and not name.startswith("Stateless")}
+    host = {
+        name for name in types if "PyFunc" in name or "String" in name or "Unique" in name or name == "Where"
+    }
+    assert not random | host
+    assert not list(replicated["step/float64"])
+
+
 @pytest.mark.parametrize("micro_batches", [1, 2])
 def test_half_precision_scales_the_loss_and_skips_steps_that_overflow(
     policy: Any, micro_batches: int

@@ -1,4 +1,6 @@
-"""Runs batch norm on one and on two virtual CPU devices; `test_batch_norm.py` compares what it writes.
+"""Runs batch norm on one and on two virtual CPU devices, and traces the train step on two.
+
+`test_batch_norm.py` and `test_simclr.py` judge what it writes.
 
 A script of its own, because virtual devices must be set before TensorFlow starts.
 Usage: python two_replicas.py OUTPUT.npz
@@ -16,7 +18,9 @@ import tf_simclr  # noqa: F401  (chooses Keras 2 before TensorFlow is imported)
 
 import tensorflow as tf  # isort: skip
 
-from tf_simclr.models import BatchNorm, ProjectionHead, ResNet
+from tf_simclr.augment import Augmentations, ColorDistortion, GaussianBlur
+from tf_simclr.models import BatchNorm, ProjectionHead, ResNet, SimCLR
+from tf_simclr.optimizers import LARS
 
 Results = dict[str, np.ndarray]
 
@@ -121,6 +125,31 @@ def carried_over(strategy: tf.distribute.Strategy, values: np.ndarray) -> Result
     }
 
 
+def operations_of_the_step(strategy: tf.distribute.Strategy) -> Results:
+    """Types of operation in the whole step, and those of float64."""
+    with strategy.scope():
+        convolution = tf.keras.layers.Conv2D(4, 3, input_shape=[24, 24, 3])
+        model = SimCLR(
+            tf.keras.Sequential([convolution, BatchNorm(), tf.keras.layers.GlobalAveragePooling2D()]),
+            ProjectionHead(out_dim=4),
+            Augmentations([ColorDistortion(), GaussianBlur()]),
+            num_classes=2,
+            block_size=4,
+        )
+        model.compile(LARS(0.1))
+        model.optimizer.build(model.trainable_variables)
+    batch = {"views": tf.zeros([4, 2, 24, 24, 3], tf.uint8), "label": tf.zeros([4], tf.int64)}
+    batches = strategy.experimental_distribute_values_from_function(lambda _: batch)
+    step = tf.function(lambda batch: strategy.run(model.train_step, [batch]))
+    definition = step.get_concrete_function(batches).graph.as_graph_def()
+    nodes = [*definition.node, *(node for f in definition.library.function for node in f.node_def)]
+    types = {node.op for node in nodes}
+    wide = {
+        node.op for node in nodes if any(a.type == tf.float64.as_datatype_enum for a in node.attr.values())
+    }
+    return {"types": np.array(sorted(types)), "float64": np.array(sorted(wide), dtype=str)}
+
+
 def main(output: str) -> None:
     strategy = two_cpus()
     tf.keras.backend.set_floatx("float64")
@@ -150,6 +179,7 @@ def main(output: str) -> None:
     found = train(lambda: built([BatchNorm()], far.shape), far, [40, 24], strategy)
     results |= {f"far/{key}": value for key, value in found.items()}
     results["far/values"] = far
+    results |= {f"step/{key}": value for key, value in operations_of_the_step(strategy).items()}
     np.savez(output, **{key.replace(":0", ""): value for key, value in results.items()})
 
 

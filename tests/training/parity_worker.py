@@ -26,6 +26,12 @@ def local_batch_norm() -> SimCLR:
     return parity.model(parity.small_encoder(global_bn=False))
 
 
+def in_chunks() -> SimCLR:
+    model = parity.model()
+    model.micro_batches, model.l2 = 2, 0.1
+    return model
+
+
 def differs(
     kind: str, one: parity.Record, strategy: tf.distribute.Strategy, make: Callable[[], SimCLR]
 ) -> None:
@@ -38,16 +44,15 @@ def differs(
 def mistakes() -> None:
     strategy = tf.distribute.MirroredStrategy(parity.virtual_devices(2))
     one = parity.train(tf.distribute.get_strategy())
-    with (
-        mock.patch("tf_simclr.objectives.gather.num_replicas", return_value=1),
-        mock.patch("tf_simclr.objectives.nt_xent.num_replicas", return_value=1),
-    ):
+    with mock.patch("tf_simclr.objectives.gather.num_replicas", return_value=1):
         differs("local loss", one, strategy, parity.model)
     differs("local batch norm", one, strategy, local_batch_norm)
-    with mock.patch("tf_simclr.models.simclr.replica_share", lambda loss: loss):
-        differs("a share of each replica that is the whole", one, strategy, parity.model)
-    differences = parity.largest_differences(one, parity.train(strategy))
-    assert parity.holds(differences), differences
+    with mock.patch("tf_simclr.models.losses.sum_replicas", lambda count: count):
+        differs("a mean of the own labels that is not divided by the replicas", one, strategy, parity.model)
+    for make in (parity.model, in_chunks):
+        alone = parity.train(tf.distribute.get_strategy(), make)
+        differences = parity.largest_differences(alone, parity.train(strategy, make))
+        assert parity.holds(differences), differences
 
 
 def checkpoints(folder: epath.Path, replicas: int) -> None:

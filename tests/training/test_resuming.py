@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -10,15 +12,17 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import numpy as np
 import pytest
 import tensorflow as tf
 
-from tf_simclr import flag_definitions, pretrain
-from tf_simclr.config import Config
+from tf_simclr import flag_definitions, linear_eval, pretrain
+from tf_simclr.config import Config, Steps
 from tf_simclr.errors import Interrupted, UsageError
 from tf_simclr.training import callbacks, checkpoints
+from tf_simclr.training.run_folder import RunFolder
 
 ROOT = Path(__file__).resolve().parents[2]
 Make = Callable[..., Config]
@@ -26,6 +30,12 @@ Make = Callable[..., Config]
 
 def folder_of(config: Config) -> Path:
     return Path(config.run.model_dir)
+
+
+def copy_of(run: Config, other: Config) -> Config:
+    """`other`, a run of the same flags, with what `run` left in its folder."""
+    shutil.copytree(run.run.model_dir, other.run.model_dir, dirs_exist_ok=True)
+    return other
 
 
 def weights(run: Path) -> dict[str, np.ndarray]:
@@ -46,15 +56,32 @@ def assert_same_run(one: Path, other: Path) -> None:
 
 
 class StopAfter(callbacks.Saver):
-    """Acts as if SIGTERM had come in the middle of the second step."""
+    """Has SIGTERM come in the middle of the second step."""
 
     def on_steps(self, before: int, step: int, logs: dict[str, float]) -> None:
-        self.interrupted = step == 2
+        if step == 2:
+            signal.raise_signal(signal.SIGTERM)
         super().on_steps(before, step, logs)
 
 
+def test_a_signal_during_the_agreement_of_workers_is_not_lost(tmp_path: Path) -> None:
+    class Agreement:
+        def any_worker(self, flag: bool) -> bool:
+            if not flag:
+                saver._interrupt(signal.SIGTERM, None)
+            return flag
+
+    steps = Steps(total=9, warmup=0, per_epoch=9, between_checkpoints=9)
+    saver = callbacks.Saver(mock.Mock(), 0, steps, Agreement())
+    saver.set_model(mock.Mock())
+    saver.on_steps(0, 1, {})
+    assert not saver.interrupted
+    saver.on_steps(1, 2, {})
+    assert saver.interrupted
+
+
 def test_an_interrupted_run_goes_on_to_the_same_end(
-    tiny: Make, pretrained: Config, monkeypatch: pytest.MonkeyPatch
+    tiny: Make, pretrained: Config, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     config = tiny()
     with monkeypatch.context() as patched:
@@ -62,15 +89,17 @@ def test_an_interrupted_run_goes_on_to_the_same_end(
         with pytest.raises(Interrupted, match="step 2 of 6"):
             pretrain.pretrain(config)
     assert checkpoints.step_of(checkpoints.find(config.run.model_dir)) == 2
+    earlier = json.loads((folder_of(config) / "timing.json").read_text())["wall_seconds"]
     pretrain.pretrain(config)
+    assert "goes on from step 2" in capsys.readouterr().out
+    assert json.loads((folder_of(config) / "result.json").read_text())["wall_seconds"] > earlier > 0
     assert_same_run(folder_of(config), folder_of(pretrained))
 
 
 def test_a_damaged_newest_checkpoint_falls_back_to_an_older_one(
     tiny: Make, pretrained: Config, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    config = tiny()
-    pretrain.pretrain(config)
+    config = copy_of(pretrained, tiny())
     newest = Path(checkpoints.find(config.run.model_dir) + ".data-00000-of-00001")
     newest.write_bytes(newest.read_bytes()[:1000])
     pretrain.pretrain(config)
@@ -79,11 +108,13 @@ def test_a_damaged_newest_checkpoint_falls_back_to_an_older_one(
 
 
 def test_a_missing_checkpoint_file_does_not_start_from_zero(tiny: Make, pretrained: Config) -> None:
-    config = tiny()
-    pretrain.pretrain(config)
+    """Nor does a missing result.json lose the time that training took."""
+    config = copy_of(pretrained, tiny())
     (folder_of(config) / "checkpoints" / "checkpoint").unlink()
+    (folder_of(config) / "result.json").unlink()
     before = weights(folder_of(config))
     pretrain.pretrain(config)
+    assert json.loads((folder_of(config) / "result.json").read_text())["wall_seconds"] > 0
     for name, value in weights(folder_of(config)).items():
         np.testing.assert_array_equal(value, before[name])
 
@@ -91,6 +122,69 @@ def test_a_missing_checkpoint_file_does_not_start_from_zero(tiny: Make, pretrain
 def test_other_flags_on_the_same_folder_are_refused(pretrained: Config) -> None:
     with pytest.raises(UsageError, match=r"--temperature=0.7"):
         pretrain.pretrain(pretrained.replace(temperature=0.7))
+
+
+def test_a_folder_with_other_flags_is_free_until_work_is_in_it(tiny: Make) -> None:
+    config = tiny()
+    for other in (config, config.replace(temperature=0.7)):
+        RunFolder.open(other, pretrain.COMMAND)
+    (folder_of(config) / "features").mkdir()
+    RunFolder.open(other, pretrain.COMMAND)
+    with pytest.raises(UsageError, match=r"--temperature="):
+        RunFolder.open(config, pretrain.COMMAND)
+
+
+def test_data_that_changed_under_a_run_are_refused(tiny: Make) -> None:
+    run = RunFolder.open(tiny(), pretrain.COMMAND)
+    source = mock.Mock(num_examples=9, num_classes=2, class_names=("a", "b"), version="1.0.0")
+    run.write_data(source)
+    source.version = "2.0.0"
+    run.write_data(source)  # nothing was trained yet
+    run.checkpoints.mkdir()
+    run.write_data(source)
+    source.num_examples = 8
+    with pytest.raises(UsageError, match=r"num_examples is 8, was 9.*another --model_dir"):
+        run.write_data(source)
+
+
+def test_a_damaged_json_file_is_named(tiny: Make) -> None:
+    run = RunFolder.open(tiny(), pretrain.COMMAND)
+    run.write("result.json", '{"top1": 9')
+    with pytest.raises(UsageError, match=r"result.json is damaged"):
+        run.read_json("result.json")
+
+
+def test_a_folder_that_cannot_be_reached_is_one_line(tiny: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A bucket's errors are TensorFlow's, not the operating system's."""
+    error = tf.errors.PermissionDeniedError(None, None, "no\naccess")
+    monkeypatch.setattr(RunFolder, "write", mock.Mock(side_effect=error))
+    with pytest.raises(UsageError, match=r"--model_dir=.*cannot be written .no access"):
+        RunFolder.open(tiny(), pretrain.COMMAND)
+
+
+def test_a_linear_evaluation_does_not_go_on_with_another_encoder(tiny: Make, pretrained: Config) -> None:
+    copy = copy_of(pretrained, tiny())
+    options = {"checkpoint": copy.run.model_dir, "optimizer": "nesterov", "weight_decay": 0.0}
+    config = tiny("linear_eval", train_steps=1, **options)
+    linear_eval.linear_eval(config)
+    newest = checkpoints.find(copy.run.model_dir)
+    for path in Path(newest).parent.glob(f"{Path(newest).name}.*"):
+        path.unlink()
+    with pytest.raises(UsageError, match="holds another encoder than when the run"):
+        linear_eval.linear_eval(config)
+
+
+def test_lamb_goes_on_where_it_stopped(tiny: Make) -> None:
+    """TensorFlow Addons' optimizer of the old kind, which makes its variables at the first step."""
+    pytest.importorskip("tensorflow_addons")
+    config = tiny(optimizer="lamb", train_steps=3, checkpoint_steps=2)
+    pretrain.pretrain(config)
+    before = weights(folder_of(config))
+    for path in (folder_of(config) / "checkpoints").glob("ckpt-3.*"):
+        path.unlink()
+    pretrain.pretrain(config)
+    for name, value in weights(folder_of(config)).items():
+        np.testing.assert_array_equal(value, before[name], err_msg=name)
 
 
 def test_a_loss_that_is_not_finite_stops_the_run_and_keeps_the_good_checkpoint(tiny: Make) -> None:

@@ -7,15 +7,16 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from unittest import mock
 
 import numpy as np
 import pytest
 import tensorflow as tf
 
 from tf_simclr import pretrain
-from tf_simclr.config import Config
+from tf_simclr.config import Config, Steps
 from tf_simclr.errors import UsageError
-from tf_simclr.training import inputs, strategy
+from tf_simclr.training import build, checkpoints, inputs, strategy
 from tf_simclr.training.cluster import Worker, this_worker
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -48,7 +49,10 @@ def test_batches_that_do_not_divide_are_refused(options: dict[str, int], replica
             "--tpu_name=grpc://localhost:1: no TPU found",
         ),
         ({"strategy": "multi_worker"}, "needs TF_CONFIG"),
-        ({"strategy": "mirrored", "jit_compile": True}, "needs GPUs"),
+        (
+            {"strategy": "tpu", "tpu_name": "x", "precision": "float16"},
+            "--precision=float16 is not for TPUs: give --precision=bfloat16",
+        ),
     ],
 )
 def test_devices_that_are_not_there_are_refused(options: dict[str, object], message: str) -> None:
@@ -63,6 +67,7 @@ def test_devices_that_are_not_there_are_refused(options: dict[str, object], mess
         "{",
         "[]",
         "{}",
+        '{"cluster": {"worker": ["a"]}, "task": {"type": "worker", "index": 0}}',
         '{"cluster": {"worker": "a:1"}, "task": {"type": "worker", "index": 0}}',
         '{"cluster": {"worker": ["a:1"]}, "task": {"type": "worker", "index": 1}}',
         '{"cluster": {"worker": ["a:1"]}, "task": {"type": "ps", "index": 0}}',
@@ -125,6 +130,22 @@ def test_steps_per_execution_change_no_row_and_no_weight(tiny: Make, pretrained:
         sorted(path.name for path in (folder / "checkpoints").glob("*.index")) for folder in (ours, theirs)
     ]
     assert names[0] == names[1]
+    readers = [tf.train.load_checkpoint(checkpoints.find(str(folder))) for folder in (ours, theirs)]
+    for name in readers[1].get_variable_to_shape_map():
+        if name.startswith("model/"):
+            own, other = (reader.get_tensor(name) for reader in readers)
+            assert np.linalg.norm(own - other) <= 1e-4 * np.linalg.norm(other), name
+
+
+@pytest.mark.parametrize(("gpus", "compiled"), [([], False), (["GPU:0"], True)])
+def test_the_whole_step_is_compiled_where_that_pays(
+    gpus: list[str], compiled: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tf.config, "list_logical_devices", lambda kind: gpus)
+    model = mock.Mock(trainable_variables=[])
+    config = Config("pretrain").replace(jit_compile=True)
+    build.compiled(model, config, Steps(total=1, warmup=0, per_epoch=1, between_checkpoints=1))
+    assert model.compile.call_args.kwargs["jit_compile"] == compiled
 
 
 @pytest.fixture

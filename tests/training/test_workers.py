@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -85,8 +86,8 @@ def test_a_killed_worker_stops_the_other_and_the_same_command_goes_on(tmp_path: 
     processes[killed].communicate()
     assert not (run / "result.json").exists()
 
-    for process in workers([command(run), command(run)]):
-        finish(process)
+    outputs = [finish(process) for process in workers([command(run), command(run)])]
+    assert all(re.search(r"goes on from step [1-9]", output) for output in outputs), outputs
     assert rows(run)[-1]["step"] == "40"
     assert not list(run.glob("**/*tf_simclr_worker*"))
 

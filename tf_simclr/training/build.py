@@ -11,6 +11,7 @@ from tf_simclr.config import Config, Steps
 from tf_simclr.errors import UsageError
 from tf_simclr.models import Classifier, ProjectionHead, ResNet, SimCLR
 from tf_simclr.optimizers import WarmUpCosine, make_optimizer, scaled_learning_rate
+from tf_simclr.training.strategy import check_batch
 
 
 def encoder(config: Config) -> ResNet:
@@ -73,13 +74,7 @@ def simclr(config: Config, num_classes: int, steps: Steps) -> SimCLR:
 def _loss_decay(config: Config) -> float:
     """Weight decay that goes through the loss: LARS and LAMB have their own."""
     train = config.optimization
-    decay = 0.0 if train.optimizer in ("lars", "lamb") else train.weight_decay
-    if decay and config.objective.micro_batches > 1:
-        raise UsageError(
-            f"--micro_batches={config.objective.micro_batches}: weight decay needs --optimizer=lars or lamb; "
-            "or give --weight_decay=0"
-        )
-    return decay
+    return 0.0 if train.optimizer in ("lars", "lamb") else train.weight_decay
 
 
 def classifier(config: Config, num_classes: int, kind: type[Classifier] | None = None) -> Classifier:
@@ -105,6 +100,12 @@ def classifier(config: Config, num_classes: int, kind: type[Classifier] | None =
 
 
 def compiled(model: tf.keras.Model, config: Config, steps: Steps) -> Any:
+    """`model`, ready to be trained by the strategy in scope.
+
+    Raises:
+        UsageError: the batch does not divide among the strategy's replicas.
+    """
+    check_batch(config, tf.distribute.get_strategy().num_replicas_in_sync)
     train = config.optimization
     peak = scaled_learning_rate(train.learning_rate, train.train_batch_size, train.learning_rate_scaling)
     schedule = WarmUpCosine(peak, steps.total, steps.warmup)
@@ -113,8 +114,14 @@ def compiled(model: tf.keras.Model, config: Config, steps: Steps) -> Any:
     )
     model.compile(
         optimizer=optimizer,
-        jit_compile=config.devices.jit_compile,
+        jit_compile=config.devices.jit_compile and _has_gpu(),
         steps_per_execution=config.devices.steps_per_execution,
     )
-    optimizer.build(model.trainable_variables)
+    if hasattr(optimizer, "build"):  # TensorFlow Addons' LAMB makes its variables at the first step
+        optimizer.build(model.trainable_variables)
     return model
+
+
+def _has_gpu() -> bool:
+    """Where compiling the step must be asked for and pays: TPUs do it anyway, CPUs get slower by it."""
+    return bool(tf.config.list_logical_devices("GPU"))

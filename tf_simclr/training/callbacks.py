@@ -6,7 +6,7 @@ import math
 import signal
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import tensorflow as tf
@@ -83,10 +83,18 @@ class Reporter(StepCallback):
 class Saver(StepCallback):
     """Saves every so many steps, at the last one, and when asked to stop."""
 
-    def __init__(self, checkpoints: Checkpoints, start_step: int, steps: Steps, agreement: Agreement) -> None:
+    def __init__(
+        self,
+        checkpoints: Checkpoints,
+        start_step: int,
+        steps: Steps,
+        agreement: Agreement,
+        saved: Callable[[], None] = lambda: None,
+    ) -> None:
         super().__init__(start_step)
-        self._checkpoints, self._steps, self._agreement = checkpoints, steps, agreement
-        self.interrupted = False
+        self._checkpoints, self._steps, self._agreement, self._saved = checkpoints, steps, agreement, saved
+        self._signalled = False  # this process, at any time
+        self.interrupted = False  # all of them, as agreed upon after a step
         self._handlers: dict[int, Any] = {}
 
     def on_train_begin(self, logs: Mapping[str, float] | None = None) -> None:
@@ -102,14 +110,15 @@ class Saver(StepCallback):
 
     def on_steps(self, before: int, step: int, logs: dict[str, float]) -> None:
         every = self._steps.between_checkpoints
-        self.interrupted = self._agreement.any_worker(self.interrupted)
+        self.interrupted = self._agreement.any_worker(self._signalled)
         if before // every != step // every or step == self._steps.total or self.interrupted:
             self._checkpoints.save(step)
+            self._saved()
         if self.interrupted:
             self.model.stop_training = True
 
     def _interrupt(self, number: int, frame: Any) -> None:
-        self.interrupted = True
+        self._signalled = True
 
 
 class Progress(StepCallback):

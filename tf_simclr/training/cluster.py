@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
+import re
 from typing import Any
 
 from tf_simclr.config import Devices
@@ -48,6 +49,9 @@ def _parse(config: Any) -> Worker:
     cluster, task = config["cluster"], config["task"]
     if any(not isinstance(hosts, list) for hosts in cluster.values()):
         raise ValueError("a cluster holds lists of HOST:PORT")
+    for host in (host for hosts in cluster.values() for host in hosts):
+        if not re.fullmatch(r".+:\d+", str(host)):
+            raise ValueError(f"{host} is no HOST:PORT")
     members = [(kind, i) for kind in ("chief", "worker") for i in range(len(cluster.get(kind, [])))]
     own = (task["type"], int(task["index"]))
     if own not in members:

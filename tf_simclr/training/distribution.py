@@ -88,6 +88,8 @@ def losing_workers(strategy: tf.distribute.Strategy) -> Iterator[None]:
     except LOST as error:
         if not is_multi_worker(strategy):
             raise
+        cause = (str(error).splitlines() or [""])[0][:200]
         raise Interrupted(
-            f"lost another worker ({type(error).__name__}); the newest checkpoint is good; start every worker"
+            f"lost another worker ({type(error).__name__}: {cause}); the newest checkpoint is good; "
+            "start every worker"
         ) from error

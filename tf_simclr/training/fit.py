@@ -9,16 +9,19 @@ from collections.abc import Callable, Sequence
 import tensorflow as tf
 
 from tf_simclr.config import Steps
-from tf_simclr.errors import Interrupted
+from tf_simclr.errors import Interrupted, UsageError
+from tf_simclr.evaluation.features import encoder_sha256
 from tf_simclr.training.callbacks import Progress, Reporter, Saver, StepCallback
 from tf_simclr.training.checkpoints import Checkpoints
 from tf_simclr.training.distribution import Agreement, BatchesFrom, distributed_batches, losing_workers
 from tf_simclr.training.run_folder import RunFolder
 
+TIMING = "timing.json"
+
 
 @dataclasses.dataclass(frozen=True)
 class Speed:
-    """What training took in this process."""
+    """What training took: seconds of all the processes that did it, images a second of the last one."""
 
     images_per_second: float
     wall_seconds: float
@@ -42,29 +45,54 @@ def fit(
 
     Raises:
         Interrupted: SIGINT or SIGTERM came and everything is saved, or another worker is gone.
-        UsageError: the loss is not finite, or no checkpoint can be read.
+        UsageError: the loss is not finite, no checkpoint can be read, or a frozen encoder is not the one
+            that the run began with.
     """
     strategy = model.distribute_strategy
     agreement = Agreement(strategy)
     checkpoints = Checkpoints(
         run.checkpoints, model, run.config.checkpoints.keep_checkpoint_max, save_to=run.path / "checkpoints"
     )
-    start, began = checkpoints.restore_newest(), time.perf_counter()
+    start, began = _restore(checkpoints, model, run), time.perf_counter()
     agreement.require_same_start(start)
+    earlier = Speed(**run.read_json(TIMING)) if start and (run.path / TIMING).exists() else Speed(0.0, 0.0)
     if start >= steps.total:
         if not start:
             checkpoints.save(0)
-        return Speed(0.0, 0.0)
+        return earlier
     batch_size = run.config.optimization.train_batch_size
-    progress, saver = Progress(start, steps, batch_size), Saver(checkpoints, start, steps, agreement)
+    progress = Progress(start, steps, batch_size)
+
+    def speed() -> Speed:
+        return Speed(progress.images_per_second, earlier.wall_seconds + time.perf_counter() - began)
+
+    def keep_timing() -> None:
+        run.write_json(TIMING, dataclasses.asdict(speed()))
+
+    saver = Saver(checkpoints, start, steps, agreement, keep_timing)
     with losing_workers(strategy):
         model.fit(
             distributed_batches(strategy, batches_from, start, batch_size),
             epochs=1,
             steps_per_epoch=steps.total - start,
-            callbacks=[Reporter(run, start, steps, batch_size), *watchers(start), saver, progress],
+            callbacks=[Reporter(run, start, steps, batch_size), *watchers(start), progress, saver],
             verbose=0,
         )
     if saver.interrupted and saver.step < steps.total:
         raise Interrupted(f"stopped and saved at step {saver.step} of {steps.total}")
-    return Speed(progress.images_per_second, time.perf_counter() - began)
+    return speed()
+
+
+def _restore(checkpoints: Checkpoints, model: tf.keras.Model, run: RunFolder) -> int:
+    """The step of the newest checkpoint, restored; 0 where there is none."""
+    frozen = not model.encoder.trainable
+    given = encoder_sha256(model.encoder) if frozen else ""
+    start = checkpoints.restore_newest()
+    if start and frozen and encoder_sha256(model.encoder) != given:
+        raise UsageError(
+            f"--checkpoint={run.config.checkpoints.checkpoint} holds another encoder than when the run in "
+            f"--model_dir={run.config.run.model_dir} began; give another --model_dir"
+        )
+    if start:
+        print(f"  goes on from step {start:,}", flush=True)
+    return start

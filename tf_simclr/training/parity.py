@@ -139,6 +139,7 @@ def _batches(strategy: tf.distribute.Strategy) -> Any:
     views = rng.uniform(size=[STEPS, IMAGES, 2, SIDE, SIDE, 3])
     views[:, :, 1] = 0.7 * views[:, :, 0] + 0.3 * views[:, :, 1]
     labels = rng.integers(0, CLASSES, [STEPS, IMAGES])
+    labels[:, : IMAGES // 4] = -1  # without a label, and not equally many on each replica
 
     def batches_from(step: int, worker: int = 0, num_workers: int = 1) -> tf.data.Dataset:
         own = slice(worker * IMAGES // num_workers, (worker + 1) * IMAGES // num_workers)

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import tensorflow as tf
 from etils import epath
 
 import tf_simclr
@@ -27,6 +28,8 @@ from tf_simclr.errors import UsageError
 from tf_simclr.flag_definitions import Command
 from tf_simclr.training.cluster import this_worker
 
+FLAGS = {"config.json", "flags.cfg"}
+UNREACHABLE = (OSError, tf.errors.OpError)
 PACKAGES = ("tensorflow", "tf-keras", "keras", "keras-cv", "tensorflow-datasets", "numpy")
 
 
@@ -48,16 +51,19 @@ class RunFolder:
         if not config.run.model_dir:
             raise UsageError("--model_dir is required: the folder that will hold the run")
         path = epath.Path(config.run.model_dir)
-        if (path / "checkpoints").exists() or (path / "result.json").exists():
-            _require_same(config, flag_definitions.stored_config(str(path)), path)
+        try:
+            if _holds_work(path):
+                _require_same(config, flag_definitions.stored_config(str(path)), path)
+        except UNREACHABLE as error:
+            raise UsageError(f"--model_dir={path}: cannot be read ({_line(error)})") from error
         if not this_worker(config.devices).is_chief:
             path = _temporary_folder()
         run = cls(path, config)
         try:
             path.mkdir(parents=True, exist_ok=True)
             run.write("config.json", config.to_json())
-        except OSError as error:
-            raise UsageError(f"--model_dir={path}: cannot be written ({error.strerror})") from error
+        except UNREACHABLE as error:
+            raise UsageError(f"--model_dir={path}: cannot be written ({_line(error)})") from error
         run.write("flags.cfg", flag_definitions.flagfile(command, config))
         return run
 
@@ -87,16 +93,29 @@ class RunFolder:
         partial.replace(self.path / name)
 
     def write_data(self, source: Source) -> None:
-        """Writes data.json: what the run was trained on."""
-        self.write_json(
-            "data.json",
-            {
-                "num_examples": source.num_examples,
-                "num_classes": source.num_classes,
-                "class_names": list(source.class_names),
-                "version": source.version,
-            },
-        )
+        """Writes data.json: what the run was trained on.
+
+        Raises:
+            UsageError: training began with other data of the same name.
+        """
+        found = {
+            "num_examples": source.num_examples,
+            "num_classes": source.num_classes,
+            "class_names": list(source.class_names),
+            "version": source.version,
+        }
+        stored = self.read_json("data.json") if self.checkpoints.exists() else found
+        different = [
+            f"{name} is {value}, was {stored[name]}"
+            for name, value in found.items()
+            if value != stored.get(name, value)
+        ]
+        if different:
+            raise UsageError(
+                f"--dataset={self.config.data.dataset} has changed since the run in --model_dir={self.path} "
+                f"began ({'; '.join(different)}); give another --model_dir"
+            )
+        self.write_json("data.json", found)
 
     def write_labelled_ids(self, source: Source) -> None:
         """Writes labelled_ids.txt: which training images were used with their labels."""
@@ -104,9 +123,16 @@ class RunFolder:
         self.write("labelled_ids.txt", "".join(f"{name}\n" for name in ids))
 
     def read_json(self, name: str) -> dict[str, Any]:
-        """The content of a JSON file of the run; empty when it is not there."""
+        """The content of a JSON file of the run; empty when it is not there.
+
+        Raises:
+            UsageError: the file is damaged.
+        """
         path = self.path / name
-        return json.loads(path.read_text()) if path.exists() else {}
+        try:
+            return json.loads(path.read_text()) if path.exists() else {}
+        except json.JSONDecodeError as error:
+            raise UsageError(f"{path} is damaged ({error}); delete it and run the command again") from error
 
     def write_result(self, **values: Any) -> dict[str, Any]:
         """Writes result.json: `values` beside what every command reports."""
@@ -148,6 +174,16 @@ def git_commit() -> str | None:
         return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
     except (OSError, subprocess.CalledProcessError):
         return None
+
+
+def _holds_work(path: epath.Path) -> bool:
+    """Whether a run got beyond its flags: such a folder is not given to a run with others."""
+    names = {file.name for file in path.iterdir()} if path.is_dir() else set()
+    return bool(names & {"checkpoints", "result.json"}) or ("config.json" in names and bool(names - FLAGS))
+
+
+def _line(error: Exception) -> str:
+    return " ".join((getattr(error, "strerror", None) or str(error)).split())[:200]
 
 
 def _require_same(config: Config, stored: Config, path: epath.Path) -> None:

@@ -16,16 +16,14 @@ def set_up(config: Config) -> tf.distribute.Strategy:
     """Sets seeds, precision and determinism for the process, and returns the strategy.
 
     Raises:
-        UsageError: when the devices asked for are not there, or the batch does not divide among them.
+        UsageError: when the devices asked for are not there.
     """
     tf.keras.utils.set_random_seed(config.run.seed)
     if config.run.deterministic:
         tf.config.experimental.enable_op_determinism()
     precision = config.devices.precision
     tf.keras.mixed_precision.set_global_policy("float32" if precision == "float32" else f"mixed_{precision}")
-    strategy = make_strategy(config.devices)
-    check_batch(config, strategy.num_replicas_in_sync)
-    return strategy
+    return make_strategy(config.devices)
 
 
 def make_strategy(devices: Devices) -> tf.distribute.Strategy:
@@ -75,8 +73,8 @@ def _check_flags(devices: Devices, name: str) -> None:
     for flag in ("tpu_name", "tpu_zone", "gcp_project"):
         if getattr(devices, flag) and name != "tpu":
             raise UsageError(f"--{flag} is for --strategy=tpu, not {name}; leave it out")
-    if name == "mirrored" and devices.jit_compile and not tf.config.list_logical_devices("GPU"):
-        raise UsageError("--jit_compile with --strategy=mirrored needs GPUs; leave it out on CPUs")
+    if name == "tpu" and devices.precision == "float16":
+        raise UsageError("--precision=float16 is not for TPUs: give --precision=bfloat16, their own 16 bits")
 
 
 def _all_devices() -> list[str]:
