@@ -57,6 +57,15 @@ def models() -> Models:
     )
 
 
+@pytest.fixture(params=["18", pytest.param("50_sk_se", marks=pytest.mark.slow)])
+def encoder(request: pytest.FixtureRequest, models: Models) -> ResNet:
+    if request.param == "18":
+        return models.encoder
+    selective = ResNet(50, width_multiplier=0.0625, sk_ratio=0.0625, se_ratio=0.25)
+    randomize(selective)
+    return selective
+
+
 @pytest.fixture(scope="session")
 def exports(models: Models, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The output folder of a whole export, which verified itself in a fresh process."""

@@ -14,13 +14,16 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from export import parts
 from export.folders import versions
 from export.parts import Models, float32_copy
-from export.saved_model import export_models
+from export.saved_model import export_models, export_run
+from tf_simclr import finetune
 from tf_simclr.data.decoding import decode_image
 from tf_simclr.data.views import evaluation_view
 from tf_simclr.errors import UsageError
 from tf_simclr.models import ProjectionHead, ResNet
+from tf_simclr.training.loading import load_run
 
 
 def load(exports: Path, model: str) -> object:
@@ -115,6 +118,26 @@ def test_facts_and_model_card(exports: Path, models: Models):
     assert "digits" in card
     assert "87.50 %" in card
     assert facts["weights_sha256"] not in card  # the classifier's own
+
+
+def test_fine_tuned_run_is_exported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("export.saved_model._verify", lambda folders: None)
+    build = parts.build
+    monkeypatch.setattr(parts, "build", lambda *args: {"classifier": build(*args)["classifier"]})  # for time
+    flags = "--dataset=digits --image_size=8 --resnet_depth=18 --width_multiplier=0.0625 --ft_proj_selector=1"
+    flags += f" --labels_per_class=2 --train_steps=2 --train_batch_size=10 --model_dir={tmp_path / 'run'}"
+    assert finetune.main(flags.split()) == 0
+    run = load_run(str(tmp_path / "run"))
+    (folder,) = export_run(run, str(tmp_path / "exports"))
+    facts = json.loads((folder / "export.json").read_text())
+    result = json.loads((tmp_path / "run" / "result.json").read_text())
+    assert facts["step"] == 2
+    assert facts["top1"] == result["top1"]
+    assert facts["config"]["command"] == "finetune"
+    assert (facts["representation_dim"], facts["projection_dim"], facts["num_classes"]) == (32, 128, 10)
+    assert (folder / "assets" / "class_names.txt").read_text().split() == list("0123456789")
+    with np.load(folder / "verification.npz") as stored:
+        close(stored["inference_2"], run.logits(stored["inputs_2"]))
 
 
 def test_copy_is_float32_unfrozen_and_plain_whatever_the_run_was():

@@ -6,6 +6,7 @@ import importlib
 import json
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -44,8 +45,12 @@ CASES = {
 IMAGES = np.random.default_rng(5).uniform(size=[2, 16, 16, 3]).astype(np.float32)
 
 
-FAST = ("18_resnet_d", "50_sk_cifar_stem", "50_without_head", "cifar")
-MARKED = [pytest.param(name, marks=[] if name in FAST else [pytest.mark.slow]) for name in sorted(CASES)]
+def marked(*fast: str) -> list[Any]:
+    """All cases, those that are not named here among the slow tests."""
+    return [pytest.param(name, marks=[] if name in fast else [pytest.mark.slow]) for name in sorted(CASES)]
+
+
+MARKED = marked("18_resnet_d", "50_sk_cifar_stem", "50_without_head", "cifar")
 
 
 @pytest.fixture(scope="module", params=MARKED)
@@ -85,6 +90,7 @@ def test_tf2_file_gives_the_same_outputs(case: Parts, tmp_path: Path) -> None:
     assert run.step == 77
 
 
+@pytest.mark.parametrize("case", marked("18_resnet_d", "cifar"), indirect=True)
 def test_saved_model_gives_the_same_outputs_and_runs_no_code(
     case: Parts, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
