@@ -15,9 +15,16 @@ from tf_simclr import evaluate, finetune, knn, label_efficiency, linear_eval, pr
 from tf_simclr.config import Config
 from tf_simclr.errors import UsageError
 from tf_simclr.models import Classifier
+from tf_simclr.reports import plots
 from tf_simclr.training import outcome
 
 Make = Callable[..., Config]
+
+
+@pytest.fixture(autouse=True)
+def few_points(monkeypatch: pytest.MonkeyPatch) -> None:
+    """t-SNE would take most of an evaluation's time."""
+    monkeypatch.setattr(plots, "MOST_POINTS", 40)
 
 
 def result_of(config: Config) -> dict[str, Any]:

@@ -21,6 +21,7 @@ from tf_simclr.evaluation import features as features_lib
 from tf_simclr.evaluation import logistic_regression
 from tf_simclr.evaluation.paper_transfer import paper_dataset
 from tf_simclr.optimizers import LARS
+from tf_simclr.reports import plots
 from tf_simclr.training import (
     build,
     callbacks,
@@ -38,6 +39,12 @@ from tf_simclr.training.small_data import with_fitting_batch
 from tf_simclr.training.transferring import slug
 
 Make = Callable[..., Config]
+
+
+@pytest.fixture(autouse=True)
+def few_points(monkeypatch: pytest.MonkeyPatch) -> None:
+    """t-SNE would take most of an evaluation's time."""
+    monkeypatch.setattr(plots, "MOST_POINTS", 40)
 
 
 def folder_of(config: Config) -> Path:
