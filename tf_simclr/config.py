@@ -174,6 +174,9 @@ class Optimization:
     train_batch_size: int = option(4096, "images a step, over all replicas", minimum=2)
     train_epochs: int = option(100, "length of training, in epochs", minimum=0)
     train_steps: int = option(0, "length of training, in steps; wins over epochs; 0: by epochs", minimum=0)
+    profile_steps: str = option(
+        "", "FIRST,LAST: steps to profile into logs/ for TensorBoard; empty: none", may_change=True
+    )
 
 
 @dataclasses.dataclass(frozen=True)

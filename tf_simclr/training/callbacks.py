@@ -122,7 +122,7 @@ class Saver(StepCallback):
 
 
 class Progress(StepCallback):
-    """A bar with loss, images a second and time left; measures the rate without the first call's tracing."""
+    """A bar with loss, images a second and time left, by the wall clock since the first call was traced."""
 
     def __init__(self, start_step: int, steps: Steps, images_per_step: int) -> None:
         super().__init__(start_step)
@@ -131,24 +131,29 @@ class Progress(StepCallback):
         self.images_per_second = 0.0
 
     def on_train_begin(self, logs: Mapping[str, float] | None = None) -> None:
-        self._bar = tqdm(
+        self.bar = tqdm(
             total=self._total * self._images_per_step,
             initial=self.step * self._images_per_step,
             unit=" images",
             unit_scale=True,
+            smoothing=0,
             mininterval=0.5 if sys.stderr.isatty() else 30,
             dynamic_ncols=True,
         )
 
     def on_steps(self, before: int, step: int, logs: dict[str, float]) -> None:
         loss = logs.get("contrastive_loss", logs.get("loss", math.nan))
-        self._bar.set_postfix_str(f"step {step}/{self._total}, loss {loss:.3f}", refresh=False)
-        self._bar.update((step - before) * self._images_per_step)
+        self.bar.set_postfix_str(f"step {step}/{self._total}, loss {loss:.3f}", refresh=False)
+        images = (step - before) * self._images_per_step
         if self._begin is None:
             self._begin = (step, time.perf_counter())
-        elif step > self._begin[0]:
-            seconds = time.perf_counter() - self._begin[1]
-            self.images_per_second = (step - self._begin[0]) * self._images_per_step / seconds
+            self.bar.initial += images
+            self.bar.n += images
+            self.bar.unpause()  # its clock starts here
+            return
+        self.bar.update(images)
+        seconds = time.perf_counter() - self._begin[1]
+        self.images_per_second = (step - self._begin[0]) * self._images_per_step / seconds
 
     def on_train_end(self, logs: Mapping[str, float] | None = None) -> None:
-        self._bar.close()
+        self.bar.close()

@@ -14,6 +14,7 @@ from tf_simclr.evaluation.features import encoder_sha256
 from tf_simclr.training.callbacks import Progress, Reporter, Saver, StepCallback
 from tf_simclr.training.checkpoints import Checkpoints
 from tf_simclr.training.distribution import Agreement, BatchesFrom, distributed_batches, losing_workers
+from tf_simclr.training.profiling import profilers
 from tf_simclr.training.run_folder import RunFolder
 
 TIMING = "timing.json"
@@ -75,7 +76,13 @@ def fit(
             distributed_batches(strategy, batches_from, start, batch_size),
             epochs=1,
             steps_per_epoch=steps.total - start,
-            callbacks=[Reporter(run, start, steps, batch_size), *watchers(start), progress, saver],
+            callbacks=[
+                Reporter(run, start, steps, batch_size),
+                *watchers(start),
+                *profilers(run, start),
+                progress,
+                saver,
+            ],
             verbose=0,
         )
     if saver.interrupted and saver.step < steps.total:

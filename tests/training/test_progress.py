@@ -1,0 +1,64 @@
+"""What the progress bar says against the wall clock, and the profile of some steps."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tf_simclr import pretrain
+from tf_simclr.config import Config, Steps
+from tf_simclr.errors import UsageError
+from tf_simclr.training.callbacks import Progress
+
+IMAGES = 10  # a step
+
+
+def test_rate_and_time_left_are_those_of_the_wall_clock() -> None:
+    total = 40
+    progress = Progress(0, Steps(total=total, warmup=0, per_epoch=10, between_checkpoints=10), IMAGES)
+    progress.on_train_begin()
+    time.sleep(0.5)  # the first call is traced
+    progress.on_train_batch_end(0)
+    began = time.perf_counter()
+    for step in range(1, 20):
+        time.sleep(0.01)
+        progress.on_train_batch_end(step)
+    seconds = time.perf_counter() - began
+    shown = progress.bar.format_dict
+    rate = (shown["n"] - shown["initial"]) / shown["elapsed"]
+    assert shown["rate"] is None  # so that tqdm shows the mean
+    assert rate == pytest.approx(19 * IMAGES / seconds, rel=0.05)
+    assert progress.images_per_second == pytest.approx(rate, rel=0.05)
+    assert shown["n"] == 20 * IMAGES
+    left = (shown["total"] - shown["n"]) / rate
+    assert left == pytest.approx(20 / 19 * seconds, rel=0.05)
+    progress.on_train_end()
+
+
+def test_a_run_that_goes_on_counts_its_own_steps_only() -> None:
+    progress = Progress(30, Steps(total=40, warmup=0, per_epoch=10, between_checkpoints=10), IMAGES)
+    progress.on_train_begin()
+    for step in range(4):
+        time.sleep(0.01)
+        progress.on_train_batch_end(step)
+    assert progress.bar.n == 34 * IMAGES
+    assert progress.images_per_second < 1.1 * IMAGES / 0.01
+    progress.on_train_end()
+
+
+def test_steps_are_profiled_for_tensorboard(tiny: Callable[..., Config]) -> None:
+    config = tiny(train_steps=4, profile_steps="2,3")
+    pretrain.pretrain(config)
+    (profile,) = Path(config.run.model_dir).glob("logs/plugins/profile/*/*.xplane.pb")
+    content = profile.read_bytes()
+    assert b"Conv2DBackpropFilter" in content
+    assert b"__inference_train_function" in content
+
+
+@pytest.mark.parametrize("text", ["5", "1,3", "4,3", "a,b", "2,3,4"])
+def test_steps_that_cannot_be_profiled_are_a_mistake(text: str, tiny: Callable[..., Config]) -> None:
+    with pytest.raises(UsageError, match="--profile_steps"):
+        pretrain.pretrain(tiny(profile_steps=text))
