@@ -2,6 +2,7 @@
 # make test         the fast tests          make test-slow   the real commands, end to end
 # make lint         formatter check, linter, types            make check   lint and test
 # make format       format the code
+# make bench        every benchmark, ratios of one run each; JSON and a picture in runs/bench (15 minutes)
 #
 # PYTHON=python3.11 make test uses that interpreter as it is; otherwise .venv is made with the pinned packages.
 
@@ -13,8 +14,10 @@ INSTALLED := .venv/installed
 INSTALLED_DEV := .venv/installed-dev
 endif
 RUNS ?= runs/digits
+BENCH ?= runs/bench
+BENCHMARKS := input_pipeline train_step nt_xent optimizer startup
 
-.PHONY: quickstart test test-slow lint check format clean
+.PHONY: quickstart test test-slow lint check format bench clean
 
 quickstart: $(INSTALLED)
 	$(RUN) -m tf_simclr.pretrain --flagfile=flags/digits/pretrain.cfg --model_dir=$(RUNS)/pretrain
@@ -43,8 +46,12 @@ format: $(INSTALLED_DEV)
 	$(RUN) -m ruff format .
 	$(RUN) -m ruff check --fix .
 
+bench: $(INSTALLED)
+	for name in $(BENCHMARKS); do $(RUN) -m benchmarks.$$name --json=$(BENCH)/$$name.json || exit 1; done
+	$(RUN) -m benchmarks.figure --results=$(BENCH) --output=$(BENCH)/performance.png
+
 clean:
-	rm -rf .venv runs .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf .venv .venv-newer .pytest_cache .mypy_cache .ruff_cache .hypothesis
 
 .venv/installed: requirements.txt constraints.txt
 	test -x .venv/bin/python || "$$(sh .ci/find_python)" -m venv .venv

@@ -19,11 +19,13 @@ PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 
 
 def shell_lines(page: Path) -> list[str]:
-    blocks = re.findall(r"```sh\n(.*?)```", page.read_text(), flags=re.DOTALL)
+    blocks = re.findall(r"^ *```\w*\n(.*?)```", page.read_text(), flags=re.DOTALL | re.MULTILINE)
     lines = [line for block in blocks for line in block.replace("\\\n", " ").splitlines()]
-    return [line for line in lines if re.search(r"\bpython -m (tf_simclr|export)|^make ", line)]
+    return [line for line in lines if re.search(r"\bpython -m |^make |^pip install ", line)]
 
 
+CONTEST = (ROOT / "benchmarks" / "contest.py").read_text()
+REQUIREMENTS = "".join(path.read_text() for path in ROOT.glob("requirements*.txt"))
 COMMANDS = [(page.name, line) for page in PAGES for line in shell_lines(page)]
 
 
@@ -38,6 +40,15 @@ def test_the_command_is_known_with_its_flags(page: str, line: str, monkeypatch: 
         flag_definitions.parse(command, [word for word in words[3:] if not word.startswith("--checkpoint=")])
     elif words[:3] == ["python", "-m", "export"]:
         assert export_main.define_flags()(["export", *words[3:]])[1:] == []
+    elif words[:2] == ["python", "-m"] and words[2].startswith("benchmarks."):
+        known = (ROOT / f"{words[2].replace('.', '/')}.py").read_text() + CONTEST
+        for word in words[3:]:
+            assert f'"{word.lstrip("-").split("=")[0]}"' in known, word
+    elif words[:2] == ["pip", "install"]:
+        for file in re.findall(r"\S+\.txt", line):
+            assert (ROOT / file).exists()
+        for name, version in re.findall(r"([\w-]+)(?:\[[\w-]+\])?==([\d.]+)", line):
+            assert f"{name}=={version}" in REQUIREMENTS
     elif words and words[0] == "make":
         targets = re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), flags=re.MULTILINE)
         assert {word for word in words[1:] if "=" not in word} <= set(targets)

@@ -1,0 +1,157 @@
+"""The train step of ResNet-18 (CIFAR stem), 64 images, augmentation included, ours beside the textbook's.
+
+    python -m benchmarks.train_step [--device=GPU]
+
+Images are decoded already; a turn pulls batches through each one's input pipeline and trains on them. The
+limit is the encoder's forward and backward pass alone, on views that are ready. Colour distortion is also
+measured by itself at 224 px, and --device=GPU adds what share of the device's arithmetic the step reaches.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import tensorflow as tf
+from absl import app, flags
+
+from benchmarks import textbook
+from benchmarks.accelerator import report as accelerator_report
+from benchmarks.contest import Claim, Contest, cpu_features, publish, take_turns
+from tf_simclr import augment, data, models, optimizers
+from tf_simclr.data.records import MemorySource
+
+DEVICE = flags.DEFINE_enum("device", "CPU", ["CPU", "GPU"], "device to measure")
+IMAGES, SIDE = 64, 32
+STEPS = {1.0: 1, 0.25: 8}  # a turn, by width
+
+
+def main(arguments: list[str]) -> None:
+    if len(arguments) > 1:
+        raise app.UsageError(f"unexpected argument {arguments[1]!r}")
+    if DEVICE.value == "GPU":
+        if not tf.config.list_physical_devices("GPU"):
+            raise app.UsageError("--device=GPU: TensorFlow finds no GPU")
+        print(accelerator_report())
+        return
+    publish("train_step", *(contest_of_width(width) for width in STEPS), contest_of_colors())
+
+
+def contest_of_width(width: float) -> Contest:
+    """Whole train steps; bfloat16 too where the processor has instructions for it."""
+    steps = STEPS[width]
+    turns = {"textbook": textbook_steps(width, steps), "ours": our_steps(width, steps)}
+    claims = [Claim("ours", "textbook", 1.0 if width == 1 else 1.2)]
+    if cpu_features() & {"avx512_bf16", "amx_bf16"}:
+        turns["ours, bfloat16"] = our_steps(width, steps, "mixed_bfloat16")
+        claims += [Claim("ours, bfloat16", "ours", 1.3)] if width == 1 else []
+    else:
+        print("bfloat16 is left out: this processor has neither avx512_bf16 nor amx_bf16")
+    turns["limit: forward and backward alone"] = bare_steps(width, steps)
+    subject = f"train step, ResNet-18 at width {width:g}, {IMAGES} images of {SIDE} px"
+    return Contest(subject, take_turns(turns), amount=steps, unit="steps", claims=claims)
+
+
+def images() -> np.ndarray:
+    """Blurred noise, which compresses and resizes like a picture."""
+    noise = np.random.default_rng(0).uniform(0, 255, [4 * IMAGES, SIDE // 4, SIDE // 4, 3])
+    return tf.cast(tf.image.resize(noise, [SIDE, SIDE], "bicubic"), tf.uint8).numpy()
+
+
+def textbook_steps(width: float, steps: int) -> Callable[[], None]:
+    decoded = tf.data.Dataset.from_tensor_slices(images()).repeat()
+    model = textbook.SimCLR(width)
+    model.compile(tf.keras.optimizers.SGD(0.1, momentum=0.9))
+    return fit(model, textbook.views(decoded, SIDE, IMAGES), steps)
+
+
+def our_steps(width: float, steps: int, policy: str = "float32") -> Callable[[], None]:
+    pixels = images()
+    source = MemorySource(
+        "noise",
+        "train",
+        "1",
+        [],
+        images=[tf.io.encode_png(image).numpy() for image in pixels],
+        labels=[-1] * len(pixels),
+        ids=[str(number) for number in range(len(pixels))],
+    )
+    augmentations = augment.Augmentations([augment.ColorDistortion(textbook.STRENGTH)])
+    batches = data.pretraining_batches(
+        data.cached(source, SIDE),
+        image_size=SIDE,
+        batch_size=IMAGES,
+        seed=0,
+        num_uniforms=augmentations.num_uniforms,
+    )
+    tf.keras.mixed_precision.set_global_policy(policy)
+    model = models.SimCLR(
+        models.ResNet(18, width, stem="cifar"),
+        models.ProjectionHead(out_dim=128),
+        augmentations,
+        temperature=textbook.TEMPERATURE,
+    )
+    model.compile(optimizers.LARS(0.1, weight_decay=1e-6))
+    tf.keras.mixed_precision.set_global_policy("float32")
+    return fit(model, batches, steps)
+
+
+def fit(model: tf.keras.Model, batches: tf.data.Dataset, steps: int) -> Callable[[], None]:
+    """Steps of the compiled train function that `Model.fit` runs, on batches of its own iterator."""
+    train = model.make_train_function()
+    few = batches.take(steps)
+
+    def turn() -> None:
+        iterator = iter(few)
+        for _ in range(steps):
+            logs = train(iterator)
+        tf.nest.map_structure(lambda value: value.numpy(), logs)
+
+    return turn
+
+
+def bare_steps(width: float, steps: int) -> Callable[[], None]:
+    """The encoder's forward and backward pass on 2N ready views: what any SimCLR has to pay."""
+    encoder = models.ResNet(18, width, stem="cifar")
+    views = tf.random.stateless_uniform([2 * IMAGES, SIDE, SIDE, 3], [0, 0])
+
+    @tf.function
+    def step() -> tf.Tensor:
+        with tf.GradientTape() as tape:
+            loss = tf.reduce_sum(encoder(views, training=True))
+        return tf.add_n([tf.reduce_sum(g) for g in tape.gradient(loss, encoder.trainable_variables)])
+
+    def turn() -> None:
+        for _ in range(steps):
+            step().numpy()
+
+    return turn
+
+
+def contest_of_colors() -> Contest:
+    """Colour distortion of a batch of 224 px views on this processor."""
+    count, side = 64, 224
+    views = tf.random.stateless_uniform([count, side, side, 3], [1, 0])
+    ours = augment.Augmentations([augment.ColorDistortion(textbook.STRENGTH)])
+    generator = tf.random.Generator.from_seed(0)
+    one_by_one = tf.data.Dataset.from_tensor_slices(views).map(textbook.distort, tf.data.AUTOTUNE)
+
+    @tf.function
+    def distorted() -> tf.Tensor:
+        return ours(views, generator.uniform([count, ours.num_uniforms]))
+
+    def by_tf_image() -> None:
+        for _ in one_by_one.batch(count):
+            pass
+
+    return Contest(
+        f"colour distortion of {count} views of {side} px",
+        take_turns({"tf.image, view by view": by_tf_image, "ours": lambda: distorted().numpy()}),
+        amount=count,
+        unit="views",
+        claims=[Claim("ours", "tf.image, view by view", 1.0)],
+    )
+
+
+if __name__ == "__main__":
+    app.run(main)

@@ -1,0 +1,95 @@
+"""The benchmarks run, measure what they say, and never assert a ratio."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from benchmarks import accelerator, figure, textbook
+from benchmarks.contest import Claim, Contest, take_turns
+from tf_simclr.models import ResNet
+from tf_simclr.objectives import nt_xent
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def test_turns_are_taken_in_every_round_by_all_and_the_first_does_not_count() -> None:
+    order: list[str] = []
+    seconds = take_turns({name: lambda name=name: order.append(name) for name in "abc"}, rounds=3)
+    assert "".join(order) == "abc" + "abc" + "bca" + "cab"
+    assert {name: len(each) for name, each in seconds.items()} == {"a": 3, "b": 3, "c": 3}
+
+
+def test_a_ratio_is_the_median_of_the_rounds_own() -> None:
+    seconds = {"ours": [1.0, 2.0, 4.0], "textbook": [3.0, 4.0, 4.0]}
+    claims = [Claim("ours", "textbook", 1.5), Claim("ours", "textbook", 2.5)]
+    contest = Contest("subject", seconds, amount=8, unit="images", claims=claims)
+    assert contest.ratio(claims[0]) == 2.0
+    text = contest.table()
+    assert "2.00 (asked for: 1.5; holds)" in text
+    assert "2.00 (asked for: 2.5; FALLS SHORT)" in text
+    assert [claim["ratio"] for claim in contest.as_json()["claims"]] == [2.0, 2.0]
+
+
+@pytest.mark.parametrize(("l2", "rtol"), [(1.0, 1e-5)])
+def test_the_textbooks_loss_is_the_same_loss(l2: float, rtol: float) -> None:
+    z = tf.random.stateless_normal([32, 16], [0, 0]) * l2
+    np.testing.assert_allclose(textbook.nt_xent(z), nt_xent(z, textbook.TEMPERATURE).loss, rtol=rtol)
+
+
+def test_the_textbooks_encoder_is_as_large_as_ours() -> None:
+    ours, theirs = ResNet(18, 0.25, stem="cifar"), textbook.resnet18(0.25)
+    assert theirs.count_params() == ours.count_params()
+    assert theirs.output_shape[-1] == ours.output_dim
+
+
+def test_arithmetic_is_counted_as_the_literature_has_it() -> None:
+    cost = accelerator.cost(ResNet(50), 224)
+    assert cost.macs == pytest.approx(4.09e9, rel=0.01)
+    assert cost.gmacs_of_image() == pytest.approx(24.5, rel=0.01)
+    assert accelerator.cost(ResNet(18, stem="cifar"), 32).macs == pytest.approx(0.555e9, rel=0.02)
+
+
+def test_the_figure_shows_every_claim(tmp_path: Path) -> None:
+    contest = Contest("subject", {"a": [1.0], "b": [2.0]}, 1, "runs", [Claim("a", "b", 1.5)])
+    (tmp_path / "one.json").write_text(json.dumps({"contests": [contest.as_json()]}))
+    claims = figure.claims_of(tmp_path)
+    assert [(claim["subject"], claim["ratio"]) for claim in claims] == [("subject", 2.0)]
+    figure.draw(claims, str(tmp_path / "figure.png"))
+    assert (tmp_path / "figure.png").read_bytes().startswith(b"\x89PNG")
+
+
+def run(benchmark: str, tmp_path: Path, *arguments: str) -> dict[str, object]:
+    file = tmp_path / f"{benchmark}.json"
+    command = [sys.executable, "-m", f"benchmarks.{benchmark}", "--rounds=1", f"--json={file}", *arguments]
+    done = subprocess.run(
+        command, cwd=ROOT, capture_output=True, text=True, check=False, env=dict(os.environ)
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    return json.loads(file.read_text())
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("benchmark", "arguments"),
+    [("nt_xent", ["--images=256", "--large=512", "--block_size=64"]), ("optimizer", [])],
+)
+def test_a_benchmark_runs(benchmark: str, arguments: list[str], tmp_path: Path) -> None:
+    content = run(benchmark, tmp_path, *arguments)
+    assert content["contests"]
+
+
+@pytest.mark.slow
+def test_the_pipelines_are_measured_on_photographs(shared: Callable[[str], Path], tmp_path: Path) -> None:
+    images = shared("data/imagenet_sample/train")
+    content = run("input_pipeline", tmp_path, f"--images={images}", "--count=64")
+    (contest,) = content["contests"]  # type: ignore[misc]
+    assert {"textbook", "ours", "ours, --cache_dataset", "decoding alone"} <= set(contest["seconds"])
