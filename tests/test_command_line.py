@@ -14,11 +14,12 @@ from pathlib import Path
 
 import pytest
 
+from tf_simclr import config as config_lib
 from tf_simclr import flag_definitions
 
 ROOT = Path(__file__).resolve().parent.parent
 COMMANDS = ["pretrain", "linear_eval", "finetune", "evaluate", "knn", "label_efficiency", "import_official"]
-COMMANDS += ["transfer", "embed"]
+COMMANDS += ["transfer", "embed", "doctor"]
 LAYERS = [
     {"errors"},
     {"config"},
@@ -44,25 +45,72 @@ def run(*arguments: str) -> subprocess.CompletedProcess[str]:
     )
 
 
-@pytest.mark.parametrize("command", COMMANDS)
-def test_help_answers_without_tensorflow(command: str) -> None:
-    script = (
-        f"import sys; from tf_simclr import {command} as c; code = c.main(['--help']);"
-        "sys.exit(code or 'tensorflow' in sys.modules)"
-    )
-    done = run("-c", script)
-    assert done.returncode == 0, done.stderr
-    assert "--dataset" in done.stdout
-    assert "--model_dir" in done.stdout
-
-
-def test_help_and_mistakes_take_less_than_two_seconds() -> None:
+@pytest.mark.parametrize("module", [f"tf_simclr.{command}" for command in COMMANDS] + ["export"])
+def test_help_answers_without_tensorflow(module: str) -> None:
     began = time.perf_counter()
-    done = run("-m", "tf_simclr.pretrain", "--image_sise=3")
+    done = run("-X", "importtime", "-m", module, "--help")
+    assert time.perf_counter() - began < 2
+    assert done.returncode == 0, done.stderr
+    assert not re.search(r"\| *tensorflow$", done.stderr, flags=re.MULTILINE)
+    assert "--checkpoint" in done.stdout or "--source" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["pretrain", "--image_sise=3"], "image_sise"),
+        (["pretrain", "--model_dir=x"], "--dataset is required"),
+        (["pretrain", "--dataset=digits"], "--model_dir is required"),
+        (["pretrain", "--color_jitter_strength=3"], "--color_jitter_strength"),
+        (["pretrain", "--learning_rate=nan"], "--learning_rate=nan"),
+        (["pretrain", "--cache_dir=x"], "--cache_dataset"),
+        (["pretrain", "--profile_steps=3"], "--profile_steps=3"),
+        (["linear_eval", "--seeds=1,b"], "--seeds=1,b"),
+        (["embed", "--layer=x"], "--layer=x"),
+        (["finetune", "--sweep_learning_rates=,"], "--sweep_learning_rates"),
+        (["knn", "--checkpoint=/no/such"], "/no/such"),
+        (["transfer", "stray"], "stray"),
+    ],
+)
+def test_mistakes_take_less_than_two_seconds(arguments: list[str], words: str) -> None:
+    began = time.perf_counter()
+    done = run("-m", f"tf_simclr.{arguments[0]}", *arguments[1:])
     assert time.perf_counter() - began < 2
     assert done.returncode == 2
     assert done.stderr.count("\n") == 1
-    assert "image_sise" in done.stderr
+    assert words in done.stderr
+
+
+def test_keras_3_is_refused_in_one_line(tmp_path: Path) -> None:
+    """A stand-in for TensorFlow with Keras 3, imported before us."""
+    script = (
+        "import importlib.metadata, sys, types; importlib.metadata.version = lambda name: '3.5.0';"
+        "sys.modules['tensorflow'] = types.SimpleNamespace(keras=types.ModuleType('keras'));"
+        "import tf_simclr"
+    )
+    done = run("-c", script)
+    assert done.returncode == 1
+    assert "ImportError: tf_simclr needs Keras 2: set TF_USE_LEGACY_KERAS=1" in done.stderr.splitlines()[-1]
+
+
+def test_an_install_asks_for_what_requirements_pin() -> None:
+    text = (ROOT / "requirements.txt").read_text()
+    lines = [line.split("#")[0].strip() for line in text.splitlines()]
+    pinned = [line for line in lines if line and not line.startswith("-")]
+    block = re.search(r"^dependencies = \[\n(.*?)^\]", (ROOT / "pyproject.toml").read_text(), re.M | re.S)
+    assert block
+    stated = [line.strip().strip(",").strip("'") for line in block.group(1).splitlines()]
+    assert stated == pinned
+
+
+@pytest.mark.parametrize("stem", ["auto", "cifar"])
+def test_a_stem_that_is_the_checkpoints_is_no_contradiction(stem: str, tmp_path: Path) -> None:
+    stored = config_lib.Config("pretrain").replace(dataset="digits", image_size=16)
+    (tmp_path / "config.json").write_text(stored.to_json())
+    arguments = [f"--checkpoint={tmp_path}", f"--stem={stem}", "--model_dir=x"]
+    command = importlib.import_module("tf_simclr.knn").COMMAND
+    _, config = flag_definitions.parse(command, arguments)
+    assert config.stem == "cifar"
 
 
 @pytest.mark.parametrize(
@@ -76,6 +124,8 @@ def test_flagfiles_parse_by_their_command_and_cite(path: Path, monkeypatch: pyte
     stated = re.search(r"python -m tf_simclr\.(\w+) .*", text)
     assert stated, "a flagfile states its command"
     assert f"--flagfile={path.relative_to(ROOT)}" in stated.group(0)
+    assert re.search(r"App\. [AB]|Sec\. \d|Table|Fig\.|authors' README|2006\.10029", text), "a citation"
+    assert re.search(r"Expected:.*?(figures?\b|paper|README)", text, flags=re.DOTALL), "whose figure it is"
     arguments = [a for a in shlex.split(stated.group(0))[3:] if not a.startswith("--checkpoint=")]
     command = importlib.import_module(f"tf_simclr.{stated.group(1)}").COMMAND
     _, config = flag_definitions.parse(command, arguments)

@@ -24,6 +24,7 @@ def main(command: Command, run: Callable[[Config], object], arguments: Sequence[
         if values.help:
             print(flag_definitions.help_text(command, values))
             return 0
+        flag_definitions.require_complete(command, config)
         os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
         _run(run, config)
     except UsageError as error:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
+import re
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
@@ -19,11 +20,16 @@ from tf_simclr.errors import UsageError
 def option(default: Any, help: str, **rules: Any) -> Any:
     """A field of a group: its default, its help text and its rules.
 
-    Rules: `choices`; `minimum`, `maximum`, `above` (bounds); `inherited` (a run given by --checkpoint
+    Rules: `choices`; `minimum`, `maximum`, `above` (bounds); `form` (what a text must look like: a regular
+    expression, and how to say it; empty passes); `inherited` (a run given by --checkpoint
     supplies it); `architecture` (inherited, and contradicting the checkpoint is an error); `may_change`
     (a resumed run may set it anew).
     """
     return dataclasses.field(default=default, metadata={"help": help, **rules})
+
+
+_NUMBERS = (r"[^,]+(,[^,]+)*", "numbers separated by commas")
+_COUNTS = (r" *(\d+|all) *(, *(\d+|all) *)*", "numbers of labels, or all, separated by commas")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -175,7 +181,10 @@ class Optimization:
     train_epochs: int = option(100, "length of training, in epochs", minimum=0)
     train_steps: int = option(0, "length of training, in steps; wins over epochs; 0: by epochs", minimum=0)
     profile_steps: str = option(
-        "", "FIRST,LAST: steps to profile into logs/ for TensorBoard; empty: none", may_change=True
+        "",
+        "FIRST,LAST: steps to profile into logs/ for TensorBoard; empty: none",
+        form=(r"\d+,\d+", "FIRST,LAST"),
+        may_change=True,
     )
 
 
@@ -219,7 +228,7 @@ class Labels:
 class Draws:
     """draws of the labels"""
 
-    draws_labels_per_class: str = option("1,2,5,all", "labels a class to compare at")
+    draws_labels_per_class: str = option("1,2,5,all", "labels a class to compare at", form=_COUNTS)
     num_draws: int = option(20, "paired draws of the labels", minimum=1)
     num_scratch_draws: int = option(3, "draws for training from scratch; 0: leave it out", minimum=0)
 
@@ -244,11 +253,12 @@ class Freezing:
         False, "choose learning rate and weight decay on validation images, then train on all (App. B.8)"
     )
     sweep_learning_rates: str = option(
-        "1e-4,3.16e-4,1e-3,3.16e-3,1e-2,3.16e-2,1e-1", "learning rates of --sweep (App. B.8)"
+        "1e-4,3.16e-4,1e-3,3.16e-3,1e-2,3.16e-2,1e-1", "learning rates of --sweep (App. B.8)", form=_NUMBERS
     )
     sweep_weight_decays: str = option(
         "0,1e-6,3.16e-6,1e-5,3.16e-5,1e-4,3.16e-4,1e-3",
         "weight decays of --sweep, each divided by the learning rate (App. B.8)",
+        form=_NUMBERS,
     )
 
 
@@ -263,14 +273,22 @@ class Transfers:
 class Embedding:
     """embedding"""
 
-    layer: str = option("h", "h, z, or the number of a layer of the projection head (0: h)")
+    layer: str = option(
+        "h",
+        "h, z, or the number of a layer of the projection head (0: h)",
+        form=(r"h|z|\d+", "h, z or the number of a layer"),
+    )
 
 
 @dataclasses.dataclass(frozen=True)
 class Repeats:
     """error bars"""
 
-    seeds: str = option("", "seeds to repeat the whole with, separated by commas; empty: --seed alone")
+    seeds: str = option(
+        "",
+        "seeds to repeat the whole with, separated by commas; empty: --seed alone",
+        form=(r"\d+( *, *\d+)*", "whole numbers from 0 on, separated by commas"),
+    )
     compare_with: str = option(
         "", "run folder to compare the predictions with, by paired tests (App. B.8)", may_change=True
     )
@@ -384,6 +402,16 @@ class Config:
         if self.data.cache_dir and not self.data.cache_dataset:
             raise UsageError(f"--cache_dir={self.data.cache_dir} goes with --cache_dataset; give both")
 
+    def require_model_dir(self) -> None:
+        """UsageError where --model_dir is missing."""
+        if not self.run.model_dir:
+            raise UsageError("--model_dir is required: the folder that will hold the run")
+
+    def require_dataset(self) -> None:
+        """UsageError where --dataset is missing."""
+        if not self.data.dataset:
+            raise UsageError("--dataset is required: digits, a TFDS name such as cifar10, or folder:PATH")
+
     def options(self) -> Iterator[tuple[str, dataclasses.Field[Any], Any]]:
         """Yields (name, field, value) of every option of every group."""
         for group in group_names():
@@ -475,6 +503,8 @@ def differences(asked: Config, stored: Config) -> list[str]:
 def _check(name: str, value: Any, rules: Mapping[str, Any]) -> None:
     if isinstance(value, float) and not math.isfinite(value):
         raise UsageError(f"--{name}={value}: give a finite number")
+    if value and "form" in rules and not re.fullmatch(rules["form"][0], value):
+        raise UsageError(f"--{name}={value}: give {rules['form'][1]}")
     if "choices" in rules and value not in rules["choices"]:
         raise UsageError(f"--{name}={value}: choose one of {', '.join(map(str, rules['choices']))}")
     if "minimum" in rules and value < rules["minimum"]:

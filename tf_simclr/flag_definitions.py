@@ -66,6 +66,16 @@ def parse(command: Command, arguments: Sequence[str]) -> tuple[flags.FlagValues,
     return values, _to_config(command, values)
 
 
+def require_complete(command: Command, config: Config) -> None:
+    """What no run can do without, asked for before TensorFlow is imported."""
+    if "run" not in command.groups or "doctor" in command.groups:
+        return
+    if not config.probe.preview_views:
+        config.require_model_dir()
+    if not config.transfers.datasets and "imported" not in command.groups:
+        config.require_dataset()
+
+
 def help_text(command: Command, values: flags.FlagValues) -> str:
     return f"python -m tf_simclr.{command.name}: {command.summary}\n{values.get_help()}"
 

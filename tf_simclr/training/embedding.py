@@ -47,7 +47,7 @@ def embed(
 
 
 def _splits(config: Config) -> tuple[str, ...]:
-    inputs.require_dataset(config)
+    config.require_dataset()
     return data.available_splits(config.data.dataset, config.data.data_dir)
 
 

@@ -26,7 +26,7 @@ def train_source(config: Config, *, labelled: bool = False) -> Source:
 
 def eval_source(config: Config, *, labelled: bool = True) -> Source:
     """The split to evaluate on: --eval_split, else test, else validation."""
-    require_dataset(config)
+    config.require_dataset()
     split = config.data.eval_split or data.default_eval_split(config.data.dataset, config.data.data_dir)
     return _open(config, split, "eval_split", labelled)
 
@@ -43,7 +43,7 @@ def any_split(config: Config, split: str) -> Source:
 
 def optional_eval_source(config: Config) -> Source | None:
     """The split to test the online classifier on; None where the data set has none and none is asked for."""
-    require_dataset(config)
+    config.require_dataset()
     known = data.available_splits(config.data.dataset, config.data.data_dir)
     if not config.data.eval_split and not {"test", "validation", "val"} & set(known):
         return None
@@ -129,7 +129,7 @@ def _as_cached(config: Config, source: Source) -> Source:
 
 
 def _open(config: Config, split: str, flag: str, labelled: bool, multi_label: bool = False) -> Source:
-    require_dataset(config)
+    config.require_dataset()
     source = data.open_source(config.data.dataset, split, config.data.data_dir, config.data.labels)
     if labelled:
         _require_labels(source, f"--dataset={config.data.dataset} --{flag}={split}", multi_label)
@@ -149,9 +149,3 @@ def _require_labels(source: Source, flags: str, multi_label: bool) -> None:
         data.require_labels(source.labels(), source.num_classes, flags)
     elif next(iter(source.records().take(1)))["label"] < 0:
         raise UsageError(f"{flags}: its images have no labels; name a split that has them")
-
-
-def require_dataset(config: Config) -> None:
-    """UsageError where --dataset is missing."""
-    if not config.data.dataset:
-        raise UsageError("--dataset is required: digits, a TFDS name such as cifar10, or folder:PATH")

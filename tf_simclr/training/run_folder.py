@@ -48,8 +48,7 @@ class RunFolder:
         Raises:
             UsageError: no --model_dir, a folder that cannot be written, or a run with other flags.
         """
-        if not config.run.model_dir:
-            raise UsageError("--model_dir is required: the folder that will hold the run")
+        config.require_model_dir()
         path = epath.Path(config.run.model_dir)
         try:
             if _holds_work(path):
