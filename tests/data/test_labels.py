@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tf_simclr.data import choose_labelled, require_labels, split_validation
+from tf_simclr.data.labels import require_every_class
 from tf_simclr.errors import UsageError
 
 _LABELS = st.lists(st.integers(0, 4), min_size=5, max_size=200).map(
@@ -65,8 +66,8 @@ def test_unlabelled_examples_are_never_chosen() -> None:
         ({"per_class": 3}, "class 1 has 2"),
         ({"per_class": 0}, "--labels_per_class"),
         ({"per_class": 1, "num_classes": 3}, "class 2 has 0"),
-        ({"fraction": 1.0, "num_classes": 3}, "class 2 would have no example"),
-        ({"fraction": 1.0, "num_classes": 1}, "out of range"),
+        ({"fraction": 1.0, "num_classes": 3}, "class 2 would have no example of its 0$"),
+        ({"fraction": 1.0, "num_classes": 1}, "--train_split: label 1 is out of range"),
         ({}, "either"),
         ({"fraction": 0.5, "per_class": 1}, "either"),
     ],
@@ -74,7 +75,7 @@ def test_unlabelled_examples_are_never_chosen() -> None:
 def test_impossible_choices_are_refused(arguments: dict, message: str) -> None:
     with pytest.raises(UsageError, match=message):
         choose_labelled(np.array([0, 0, 0, 1, 1]), seed=0, **arguments)
-    with pytest.raises(UsageError, match="no labelled"):
+    with pytest.raises(UsageError, match="--train_split: there are no labelled"):
         choose_labelled(np.array([-1, -1]), fraction=0.5, seed=0)
 
 
@@ -90,6 +91,17 @@ def test_a_held_out_split_is_disjoint_stratified_and_leaves_every_class_to_train
     assert (held < sizes).all()
     assert (held[sizes >= 2] >= 1).all()
     assert (np.abs(held - fraction * sizes) <= 1).all()
+
+
+def test_nothing_to_hold_out_is_refused() -> None:
+    with pytest.raises(UsageError, match="--train_split: no class has two"):
+        split_validation(np.array([0, 1]), seed=0)
+
+
+def test_every_class_needs_an_example() -> None:
+    require_every_class(np.array([1, 0, -1]), ["cat", "dog"], "--dataset=x")
+    with pytest.raises(UsageError, match="--dataset=x: class 'dog' has no example"):
+        require_every_class(np.array([0, 0, -1, 2]), ["cat", "dog", "emu"], "--dataset=x")
 
 
 def test_labels_out_of_range_are_refused() -> None:

@@ -414,6 +414,7 @@ def test_transfer_over_seeds_has_error_bars_and_comparisons_of_each_data_set(
         assert row["test_std"] == pytest.approx(np.std(row["per_seed"], ddof=1))
     assert (result["top1"], "per_seed" in result) == (None, False)
     assert len(list((folder_of(config) / "features").iterdir())) == 2 * 2  # shared by the seeds
+    assert len(list((folder_of(config) / "seed_0").glob("predictions_*.npz"))) == 2
 
     transfer.transfer(config.replace(compare_with=config.run.model_dir))
     comparisons = result_of(config)["comparisons"]
