@@ -223,9 +223,7 @@ def test_a_part_of_a_folder_reads_its_own_files_only(tmp_path: Path) -> None:
 
 
 def test_draws_go_on_where_they_are_made_in_bulk() -> None:
-    batches = _take(
-        _pretraining(_memory_source(), batch_size=8, start_step=126), 4
-    )
+    batches = _take(_pretraining(_memory_source(), batch_size=8, start_step=126), 4)
     _assert_equal(_take(_pretraining(_memory_source(), batch_size=8, start_step=128), 2), batches[2:])
     uniforms = np.concatenate([batch["uniforms"] for batch in batches])
     assert len(np.unique(uniforms)) == uniforms.size
