@@ -18,6 +18,10 @@ class UsageError(ValueError):
         self.details = tuple(details)
 
 
+class Diverged(UsageError):
+    """A loss, or a feature, that is not finite."""
+
+
 class DoesNotFit(UsageError):
     """A checkpoint of another architecture; the details are a table of what differs.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -10,7 +11,7 @@ import pytest
 
 from tf_simclr import pretrain
 from tf_simclr.config import Config, Steps
-from tf_simclr.errors import UsageError
+from tf_simclr.errors import Diverged, UsageError
 from tf_simclr.training.callbacks import Progress
 
 IMAGES = 10  # a step
@@ -19,7 +20,6 @@ IMAGES = 10  # a step
 def test_rate_and_time_left_are_those_of_the_wall_clock() -> None:
     total = 40
     progress = Progress(0, Steps(total=total, warmup=0, per_epoch=10, between_checkpoints=10), IMAGES)
-    progress.on_train_begin()
     time.sleep(0.5)  # the first call is traced
     progress.on_train_batch_end(0)
     began = time.perf_counter()
@@ -40,13 +40,19 @@ def test_rate_and_time_left_are_those_of_the_wall_clock() -> None:
 
 def test_a_run_that_goes_on_counts_its_own_steps_only() -> None:
     progress = Progress(30, Steps(total=40, warmup=0, per_epoch=10, between_checkpoints=10), IMAGES)
-    progress.on_train_begin()
     for step in range(4):
         time.sleep(0.01)
         progress.on_train_batch_end(step)
     assert progress.bar.n == 34 * IMAGES
     assert progress.images_per_second < 1.1 * IMAGES / 0.01
     progress.on_train_end()
+
+
+def test_a_run_that_diverges_gives_its_signals_back(tiny: Callable[..., Config]) -> None:
+    before = signal.getsignal(signal.SIGTERM)
+    with pytest.raises(Diverged, match="not finite"):
+        pretrain.pretrain(tiny(learning_rate=1e30, learning_rate_scaling="none", optimizer="momentum"))
+    assert signal.getsignal(signal.SIGTERM) is before
 
 
 def test_steps_are_profiled_for_tensorboard(tiny: Callable[..., Config]) -> None:

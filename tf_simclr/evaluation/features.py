@@ -14,7 +14,7 @@ import tensorflow as tf
 from etils import epath
 from tqdm import tqdm
 
-from tf_simclr.errors import UsageError
+from tf_simclr.errors import Diverged, UsageError
 
 Encode = Callable[[tf.Tensor], tf.Tensor]
 
@@ -42,7 +42,7 @@ def encode_batches(
       on_progress: called with the number of images done so far.
 
     Raises:
-      UsageError: where a feature is not finite, as after a diverged pretraining.
+      Diverged: where a feature is not finite, as after a diverged pretraining.
     """
     compiled = tf.function(encode)
     batch_size, done = 0, 0
@@ -54,7 +54,7 @@ def encode_batches(
         padded = tf.pad(images, [[0, batch_size - count], [0, 0], [0, 0], [0, 0]])
         values = np.asarray(compiled(padded)[:count], np.float32)  # [b, D]
         if not np.isfinite(values).all():
-            raise UsageError(
+            raise Diverged(
                 "--checkpoint: the encoder gives features that are not finite; take an earlier one"
             )
         done += count
@@ -71,7 +71,7 @@ def extract_features(
     """All of `encode_batches` as one `Features`, in the order of the data.
 
     Raises:
-      UsageError: where there is no image, or a feature is not finite.
+      UsageError: where there is no image, or (`Diverged`) a feature is not finite.
     """
     parts = list(encode_batches(encode, batches, on_progress))
     if not parts:

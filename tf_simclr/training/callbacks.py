@@ -13,7 +13,7 @@ import tensorflow as tf
 from tqdm import tqdm
 
 from tf_simclr.config import Steps
-from tf_simclr.errors import UsageError
+from tf_simclr.errors import Diverged
 from tf_simclr.training.checkpoints import Checkpoints
 from tf_simclr.training.distribution import Agreement
 from tf_simclr.training.metrics import MetricsTable
@@ -57,7 +57,7 @@ class Reporter(StepCallback):
 
     def on_steps(self, before: int, step: int, logs: dict[str, float]) -> None:
         if not all(math.isfinite(value) for value in logs.values()):
-            raise UsageError(
+            raise Diverged(
                 f"the loss is not finite at step {step}; lower --learning_rate or raise --warmup_epochs "
                 f"(the last checkpoint in {self._run.checkpoints} is good)"
             )
@@ -105,8 +105,8 @@ class Saver(StepCallback):
                 return
 
     def on_train_end(self, logs: Mapping[str, float] | None = None) -> None:
-        for number, handler in self._handlers.items():
-            signal.signal(number, handler)
+        while self._handlers:
+            signal.signal(*self._handlers.popitem())
 
     def on_steps(self, before: int, step: int, logs: dict[str, float]) -> None:
         every = self._steps.between_checkpoints
@@ -129,8 +129,6 @@ class Progress(StepCallback):
         self._total, self._images_per_step = steps.total, images_per_step
         self._begin: tuple[int, float] | None = None
         self.images_per_second = 0.0
-
-    def on_train_begin(self, logs: Mapping[str, float] | None = None) -> None:
         self.bar = tqdm(
             total=self._total * self._images_per_step,
             initial=self.step * self._images_per_step,

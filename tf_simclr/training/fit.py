@@ -71,20 +71,24 @@ def fit(
         run.write_json(TIMING, dataclasses.asdict(speed()))
 
     saver = Saver(checkpoints, start, steps, agreement, keep_timing)
-    with losing_workers(strategy):
-        model.fit(
-            distributed_batches(strategy, batches_from, start, batch_size),
-            epochs=1,
-            steps_per_epoch=steps.total - start,
-            callbacks=[
-                Reporter(run, start, steps, batch_size),
-                *watchers(start),
-                *profilers(run, start),
-                progress,
-                saver,
-            ],
-            verbose=0,
-        )
+    try:
+        with losing_workers(strategy):
+            model.fit(
+                distributed_batches(strategy, batches_from, start, batch_size),
+                epochs=1,
+                steps_per_epoch=steps.total - start,
+                callbacks=[
+                    Reporter(run, start, steps, batch_size),
+                    *watchers(start),
+                    *profilers(run, start),
+                    progress,
+                    saver,
+                ],
+                verbose=0,
+            )
+    finally:  # Keras ends no training that raised
+        saver.on_train_end()
+        progress.on_train_end()
     if saver.interrupted and saver.step < steps.total:
         raise Interrupted(f"stopped and saved at step {saver.step} of {steps.total}")
     return speed()

@@ -13,7 +13,7 @@ from etils import epath
 from tf_simclr import data
 from tf_simclr.config import Config
 from tf_simclr.data import Source
-from tf_simclr.errors import UsageError
+from tf_simclr.errors import Diverged, UsageError
 from tf_simclr.evaluation.metrics import Metric
 from tf_simclr.flag_definitions import Command
 from tf_simclr.training import build, inputs, labelled, outcome, splits
@@ -26,7 +26,6 @@ from tf_simclr.training.strategy import set_up
 from tf_simclr.training.validating import Selection
 
 HELD_OUT = 0.1  # of the labelled images, where a data set has no validation split
-NOT_FINITE = "not finite"  # what is said of a loss, and of features, that diverged
 Row = dict[str, Any]
 
 
@@ -167,9 +166,7 @@ def _measured(
     """The validation figure of a point, from its folder where it was finished; None where it diverged."""
     try:
         return train_and_test(point, command, train, validation, reuse=True).get(metric)
-    except UsageError as error:
-        if NOT_FINITE not in str(error):
-            raise
+    except Diverged as error:
         RunFolder(epath.Path(point.run.model_dir), point).write_result(diverged=str(error))
         return None
 
