@@ -10,10 +10,11 @@ from tf_simclr.config import Config
 from tf_simclr.errors import UsageError
 from tf_simclr.flag_definitions import Command
 
+_RUNS = ("checkpoints", "devices", "run")  # so that a flagfile of pretrain can be given
 COMMAND = Command(
     "doctor",
     "parity of 1 against n devices (--parity), sizes and traffic of a planned run (--sizes)",
-    "doctor data augmentation encoder head objective optimization devices".split(),
+    [*"doctor data views augmentation encoder head objective optimization probe".split(), *_RUNS],
     {},
 )
 

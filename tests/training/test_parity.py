@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from tests.training.processes import finish, start, workers
+from tf_simclr.training import parity
 
 WORKER = Path(__file__).with_name("parity_worker.py")
 
@@ -22,7 +23,9 @@ def test_the_command_finds_no_difference(devices: int) -> None:
 
 
 def test_every_known_mistake_breaks_parity() -> None:
-    assert finish(start([str(WORKER), "mistakes"])).count("\n") >= 3
+    output = finish(start([str(WORKER), "mistakes"]))
+    print(output)
+    assert output.count("\n") >= 3
 
 
 def test_the_command_fails_where_parity_does(tmp_path: Path) -> None:
@@ -55,3 +58,4 @@ def test_two_processes_train_as_one(tmp_path: Path) -> None:
         assert set(own.files) == set(alone.files)
         for name in alone.files:
             np.testing.assert_allclose(own[name], alone[name], rtol=1e-7, atol=1e-10, err_msg=name)
+        print(parity.report(parity.largest_differences(alone, own)))

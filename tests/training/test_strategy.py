@@ -16,7 +16,7 @@ import tensorflow as tf
 from tf_simclr import pretrain
 from tf_simclr.config import Config, Steps
 from tf_simclr.errors import UsageError
-from tf_simclr.training import build, checkpoints, inputs, strategy
+from tf_simclr.training import build, checkpoints, data_service, inputs, strategy
 from tf_simclr.training.cluster import Worker, this_worker
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -170,6 +170,15 @@ def test_services_make_the_batches_that_the_process_would(tiny: Make, services: 
         for ours, theirs in zip(own, remote.take(2).as_numpy_iterator(), strict=True):
             for name, value in ours.items():
                 np.testing.assert_array_equal(value, theirs[name], err_msg=name)
+
+
+def test_services_that_do_not_divide_the_batch_are_blamed(
+    tiny: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(data_service, "_require_answer", lambda address: None)
+    config = tiny(data_service="grpc://a:1,grpc://b:1,grpc://c:1")
+    with pytest.raises(UsageError, match="--data_service names 3 services for each worker: --train_batch"):
+        inputs.pretraining_batches(config, inputs.train_source(config), 3)(0)
 
 
 @pytest.mark.parametrize("address", ["localhost:1", "grpc://localhost", "grpc://localhost:1"])

@@ -30,13 +30,14 @@ def through_services(addresses: str, batches_from: BatchesFrom) -> BatchesFrom:
         return batches_from
     for address in services:
         _require_answer(address)
+    count = len(services)
 
     def from_step(step: int, worker: int = 0, num_workers: int = 1) -> tf.data.Dataset:
-        count = len(services)
-        slices = [
-            batches_from(step, worker * count + i, num_workers * count).apply(_made_by(address))
-            for i, address in enumerate(services)
-        ]
+        try:
+            own = [batches_from(step, worker * count + i, num_workers * count) for i in range(count)]
+        except UsageError as error:  # to which every service is a worker
+            raise UsageError(f"--data_service names {count} services for each worker: {error}") from error
+        slices = [part.apply(_made_by(address)) for part, address in zip(own, services, strict=True)]
         joined = slices[0] if count == 1 else tf.data.Dataset.zip(tuple(slices)).map(_concatenated)
         return joined.prefetch(tf.data.AUTOTUNE)
 

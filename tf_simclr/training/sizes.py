@@ -19,7 +19,7 @@ from tf_simclr.training.strategy import check_batch
 
 KEPT = ("Conv2D", "Relu", "MatMul", "MaxPool")
 MATRIX_COPIES = 4
-_FLOAT, _DOUBLE = 4, 8  # bytes
+_FLOAT = 4  # bytes
 
 
 @dataclasses.dataclass(frozen=True)
@@ -120,11 +120,11 @@ def _loss(own: int, images: int, dim: int, block: int) -> int:
 
 
 def _batch_norm(channels: int, layers: int, config: Config, replicas: int) -> int:
-    """Count, sum and squares in float64 forward (twice in micro-batches), two float32 sums backward."""
+    """Count, mean and squares of every replica forward (twice in micro-batches), two sums backward."""
     if not config.encoder.global_bn:
         return 0
     chunks = config.objective.micro_batches
-    forward, backward = _DOUBLE * (2 * channels + layers), _FLOAT * 2 * channels
+    forward, backward = _FLOAT * replicas * (2 * channels + layers), _FLOAT * 2 * channels
     passes = chunks * ((2 if chunks > 1 else 1) * forward + backward)
     return _all_reduce(passes, replicas)
 
