@@ -157,7 +157,7 @@ def test_resuming_with_another_encoder_is_refused(tmp_path: Path) -> None:
 def test_damaged_json_is_named(tmp_path: Path) -> None:
     run = write_run(tmp_path / "run")
     for name in ("data.json", "result.json", "config.json"):
-        for content in (b"", b'{"top1": '):
+        for content in (b"", b'{"top1": ', b"\xff\xfe", b"[1]"):
             (Path(run) / name).write_bytes(content)
             with pytest.raises(UsageError, match=name):
                 loading.load_run(run)

@@ -129,9 +129,12 @@ class RunFolder:
         """
         path = self.path / name
         try:
-            return json.loads(path.read_text()) if path.exists() else {}
-        except json.JSONDecodeError as error:
+            content = json.loads(path.read_text()) if path.exists() else {}
+            if not isinstance(content, dict):
+                raise ValueError("no object")
+        except ValueError as error:  # not UTF-8, not JSON, not ours
             raise UsageError(f"{path} is damaged ({error}); delete it and run the command again") from error
+        return content
 
     def write_result(self, **values: Any) -> dict[str, Any]:
         """Writes result.json: `values` beside what every command reports."""
