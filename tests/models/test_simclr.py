@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+import re
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -9,6 +11,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from tests.compiled import optimized, waits
 from tf_simclr.augment import Augmentations, ColorDistortion, GaussianBlur
 from tf_simclr.errors import UsageError
 from tf_simclr.models import BatchNorm, ProjectionHead, ResNet, SimCLR
@@ -238,6 +241,18 @@ def test_micro_batches_move_the_statistics_once_to_the_mean_over_chunks() -> Non
     found = values(chunked.encoder.non_trainable_variables)
     for got, chunks in zip(found, zip(*expected, strict=True), strict=True):
         np.testing.assert_allclose(got, np.mean(chunks, axis=0), rtol=1e-4, atol=1e-6)
+
+
+def test_compiled_micro_batches_are_worked_through_one_by_one() -> None:
+    """Two passes of two chunks of two convolutions, with three gradients in the second: none merged."""
+    model = make(micro_batches=2, num_classes=0)
+    model.optimizer.build(model.trainable_variables)
+    program = optimized(tf.function(model.train_step, jit_compile=True), batch())
+    found = re.findall(r"^ *(%[\w.-]+) = \S+ convolution\(", program, re.MULTILINE)
+    assert len(found) == 2 * 2 + 2 * 2 + 2 * 3
+    chunks = [found[:2], found[2:4], found[4:9], found[9:]]
+    for before, chunk in itertools.pairwise(chunks):
+        assert all(waits(program, chunk[0], convolution) for convolution in before)
 
 
 def test_micro_batches_must_divide_the_images() -> None:

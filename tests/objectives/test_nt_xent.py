@@ -13,6 +13,7 @@ import tensorflow as tf
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.compiled import optimized, waits
 from tf_simclr.errors import UsageError
 from tf_simclr.objectives import NTXent, nt_xent
 
@@ -234,18 +235,8 @@ def test_compiled_blocks_are_worked_through_one_by_one() -> None:
             loss = nt_xent(z, 0.1, block_size=8).loss
         return tape.gradient(loss, z)
 
-    program = gradient.experimental_get_compiler_ir(tf.zeros([32, 5]))(stage="optimized_hlo")
-    operands = {
-        name: set(re.findall(r"%[\w.-]+", rest))
-        for name, rest in re.findall(r"^ *(?:ROOT )?(%[\w.-]+) = (.*)$", program, re.MULTILINE)
-    }
+    program = optimized(gradient, tf.zeros([32, 5]))
     strips = re.findall(r"^ *(%[\w.-]+) = f32\[8,(?!5\])\d+\]\S* dot\(", program, re.MULTILINE)
     assert len(strips) == 4 + 4  # forward, and made again backward
-
-    def needs(name: str, wanted: str, seen: set[str]) -> bool:
-        seen.add(name)
-        new = operands.get(name, set()) - seen
-        return wanted in new or any(needs(operand, wanted, seen) for operand in new)
-
     for before, strip in itertools.pairwise(strips):
-        assert needs(strip, before, set()), f"{strip} does not wait for {before}"
+        assert waits(program, strip, before), f"{strip} does not wait for {before}"
