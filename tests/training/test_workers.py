@@ -64,7 +64,10 @@ def test_two_replicas_of_one_host_write_what_one_does(tmp_path: Path) -> None:
     finish(start([*command(alone), *few]))
     assert {path.name for path in together.iterdir()} == {path.name for path in alone.iterdir()}
     for name, value in rows(alone)[0].items():
-        np.testing.assert_allclose(float(rows(together)[0][name]), float(value), rtol=0.05, err_msg=name)
+        ties = (
+            2.01 / 192 if name.endswith("accuracy") else 0
+        )  # rounding may decide them, in 3 steps of 64 images
+        np.testing.assert_allclose(float(rows(together)[0][name]), float(value), rtol=0.05, atol=ties)
     shutil.rmtree(together / "checkpoints")
     shutil.copytree(alone / "checkpoints", together / "checkpoints")
     for newest in (together / "checkpoints").glob("ckpt-3*"):

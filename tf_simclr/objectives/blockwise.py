@@ -64,7 +64,8 @@ def _forward(
     for start, stop in _strips(n, block_size):
         first = start if symmetric else 0
         rows, columns = after(done, z[start:stop]), everything[first:]
-        logits = _logits(rows, columns, positions[start:stop] - first, temperature)
+        own_column = None if symmetric else positions[start:stop]
+        logits = _logits(rows, columns, own_column, temperature)
         row = tf.reduce_logsumexp(logits, axis=1)
         if symmetric:
             size = stop - start
@@ -96,7 +97,8 @@ def _backward(
     for start, stop in _strips(n, block_size):
         first = start if symmetric else 0
         rows, columns = after(done, z[start:stop]), everything[first:]
-        logits = _logits(rows, columns, positions[start:stop] - first, temperature)
+        own_column = None if symmetric else positions[start:stop]
+        logits = _logits(rows, columns, own_column, temperature)
         p_ij, p_ji = tf.exp(logits - lse[start:stop, tf.newaxis]), tf.exp(logits - all_lse[first:])
         weights = p_ij + p_ji
         row = tf.matmul(weights, columns)
@@ -115,7 +117,9 @@ def _strips(n: int, block_size: int) -> list[tuple[int, int]]:
     return [(view + start, view + min(start + block_size, n)) for view in (0, n) for start in starts]
 
 
-def _logits(rows: tf.Tensor, columns: tf.Tensor, own_column: tf.Tensor, temperature: float) -> tf.Tensor:
+def _logits(
+    rows: tf.Tensor, columns: tf.Tensor, own_column: tf.Tensor | None, temperature: float
+) -> tf.Tensor:
     return mask_self(tf.matmul(rows / temperature, columns, transpose_b=True), own_column)
 
 

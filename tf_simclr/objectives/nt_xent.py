@@ -78,7 +78,8 @@ def _full_matrix_sums(z: tf.Tensor, temperature: float) -> tuple[tf.Tensor, tf.T
     logits = tf.matmul(z / temperature, everything, transpose_b=True)  # [2n, 2N]
     view_a, view_b = tf.split(z, 2)
     positives = tf.reduce_sum(view_a * view_b) / temperature
-    own_loss = tf.reduce_sum(log_sum_exp_without_self(logits, positions)) - 2 * positives  # Eq. 1
+    own_column = positions if num_replicas() > 1 else None
+    own_loss = tf.reduce_sum(log_sum_exp_without_self(logits, own_column)) - 2 * positives  # Eq. 1
     logits_ab = tf.split(tf.split(logits, 2)[0], 2, axis=1)[1]  # [n, N]
     correct, entropy = retrieval_sums(tf.stop_gradient(logits_ab), tf.split(positions, 2)[0])
     loss, correct, entropy = tf.unstack(

@@ -5,18 +5,20 @@ from __future__ import annotations
 import tensorflow as tf
 
 
-def mask_self(logits: tf.Tensor, own_column: tf.Tensor) -> tf.Tensor:
+def mask_self(logits: tf.Tensor, own_column: tf.Tensor | None) -> tf.Tensor:
     """Lowers each row's similarity to itself to the dtype's minimum, so that its exp is 0.
 
     Args:
         logits: [rows, columns].
-        own_column: int32 [rows].
+        own_column: int32 [rows]; None: row i's is column i, which needs no second matrix.
     """
+    if own_column is None:
+        return tf.linalg.set_diag(logits, tf.fill(tf.shape(logits)[:1], logits.dtype.min))
     itself = own_column[:, tf.newaxis] == tf.range(tf.shape(logits)[1])
     return tf.where(itself, logits.dtype.min, logits)
 
 
-def log_sum_exp_without_self(logits: tf.Tensor, own_column: tf.Tensor) -> tf.Tensor:
+def log_sum_exp_without_self(logits: tf.Tensor, own_column: tf.Tensor | None) -> tf.Tensor:
     """log of the denominator of Eq. 1, sum over k != i: [rows, columns] -> [rows]."""
     return tf.reduce_logsumexp(mask_self(logits, own_column), axis=1)
 
