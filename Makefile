@@ -16,6 +16,11 @@ endif
 RUNS ?= runs/digits
 BENCH ?= runs/bench
 BENCHMARKS := input_pipeline train_step nt_xent optimizer startup
+# a folder of photographs, and where TFDS has CIFAR-10; without them pictures are drawn, and TFDS downloads
+IMAGES ?= $(wildcard ../shared/data/imagenet_sample/train)
+DATA_DIR ?= $(wildcard ../shared/data/tfds)
+bench-flags-input_pipeline := --images=$(IMAGES)
+bench-flags-startup := --data_dir=$(DATA_DIR)
 
 .PHONY: quickstart test test-slow lint check format bench clean
 
@@ -33,7 +38,7 @@ test: $(INSTALLED_DEV)
 	$(RUN) -m pytest -m "not slow" -n 2 --dist loadfile
 
 test-slow: $(INSTALLED_DEV)
-	$(RUN) -m pytest -m slow
+	$(RUN) -m pytest -m slow -n 2 --dist worksteal
 
 lint: $(INSTALLED_DEV)
 	$(RUN) -m ruff format --check .
@@ -47,7 +52,7 @@ format: $(INSTALLED_DEV)
 	$(RUN) -m ruff check --fix .
 
 bench: $(INSTALLED)
-	for name in $(BENCHMARKS); do $(RUN) -m benchmarks.$$name --json=$(BENCH)/$$name.json || exit 1; done
+	$(foreach name,$(BENCHMARKS),$(RUN) -m benchmarks.$(name) $(bench-flags-$(name)) --json=$(BENCH)/$(name).json &&) true
 	$(RUN) -m benchmarks.figure --results=$(BENCH) --output=$(BENCH)/performance.png
 
 clean:

@@ -46,12 +46,17 @@ def cost(encoder: tf.keras.Model, side: int) -> Cost:
     options = profiler.ProfileOptionBuilder(profiler.ProfileOptionBuilder.float_operation())
     flops = profiler.profile(graph, options=options.with_empty_output().build()).total_float_ops
     moved = [op for op in graph.get_operations() if op.type in TRAFFIC]
-    elements = sum(_elements(op.outputs[0]) + sum(_elements(x) for x in op.inputs) for op in moved)
-    return Cost(flops / 2, elements)
+    return Cost(flops / 2, sum(_elements(tensor) for op in moved for tensor in _activations(op)))
+
+
+def _activations(op: tf.Operation) -> list[tf.Tensor]:
+    """What an operation reads and writes of one view; weights are read once for the whole batch."""
+    inputs = op.inputs[:1] if op.type == "Conv2D" else op.inputs
+    return [tensor for tensor in [*inputs, op.outputs[0]] if tensor.shape.rank == 4]
 
 
 def _elements(tensor: tf.Tensor) -> int:
-    return tensor.shape.num_elements() or 0 if tensor.shape.rank == 4 else 0
+    return tensor.shape.num_elements()
 
 
 def report(batch_size: int = 256, side: int = 224, steps: int = 20) -> str:

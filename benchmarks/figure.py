@@ -38,8 +38,10 @@ def draw(claims: list[dict[str, Any]], path: str) -> None:
     figure, axes = plt.subplots(figsize=(9, 0.62 * len(claims) + 1.2), layout="constrained")
     bars = axes.barh(rows, [claim["ratio"] for claim in claims], height=0.55, color="#3b6ea5")
     axes.bar_label(bars, fmt=" %.2f", fontsize=8)
-    asked = [claim["factor"] for claim in claims]
-    axes.scatter(asked, rows, marker="|", s=260, linewidths=2, color="#d1495b", label="asked for")
+    asked = [(claim["factor"], row) for claim, row in zip(claims, rows, strict=True) if claim["factor"]]
+    axes.scatter(
+        *zip(*asked, strict=True), marker="|", s=260, linewidths=2, color="#d1495b", label="asked for"
+    )
     axes.axvline(1.0, color="0.6", linewidth=0.8)
     axes.set_yticks(list(rows), labels, fontsize=7.5)
     axes.set_xlabel("times as fast (medians of turns in one run)")

@@ -18,7 +18,7 @@ from absl import app, flags
 
 from benchmarks.contest import Claim, Contest, publish, take_turns
 
-DATA_DIR = flags.DEFINE_string("data_dir", "../shared/data/tfds", "folder where TFDS has CIFAR-10")
+DATA_DIR = flags.DEFINE_string("data_dir", "", "folder where TFDS has CIFAR-10; empty: TFDS's own default")
 FLAGFILE = "flags/cifar10/pretrain_cpu.cfg"
 
 PLAIN = """
@@ -38,17 +38,18 @@ def plain() -> None:
 def ours() -> None:
     """Waits for the checkpoint of step 1, then stops the process: what follows is the evaluation."""
     with tempfile.TemporaryDirectory() as folder:
-        own = [f"--data_dir={DATA_DIR.value}", f"--model_dir={folder}", "--train_steps=1"]
+        own = [f"--data_dir={DATA_DIR.value}", f"--model_dir={folder}/run", "--train_steps=1"]
         command = [sys.executable, "-m", "tf_simclr.pretrain", f"--flagfile={FLAGFILE}", *own]
-        process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+        with (Path(folder) / "stderr").open("w") as errors:
+            process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=errors)
         try:
-            while not (Path(folder) / "checkpoints" / "ckpt-1.index").exists():
-                if process.poll():
-                    raise app.UsageError((process.stderr.read() if process.stderr else "").strip())
+            while not (Path(folder) / "run" / "checkpoints" / "ckpt-1.index").exists():
+                if process.poll() is not None:
+                    raise app.UsageError((Path(folder) / "stderr").read_text().strip())
                 time.sleep(0.02)
         finally:
             process.kill()
-            process.communicate()
+            process.wait()
 
 
 def help_() -> None:

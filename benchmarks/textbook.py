@@ -58,19 +58,19 @@ def distort(image: tf.Tensor) -> tf.Tensor:
     return image
 
 
-def resnet18(width_multiplier: float, synchronized: bool = True) -> tf.keras.Model:
+def resnet18(width_multiplier: float) -> tf.keras.Model:
     """ResNet-18 with the CIFAR stem by Keras's functional API, images [b, 32, 32, 3] to h."""
     width = int(64 * width_multiplier)
     inputs = tf.keras.Input([32, 32, 3])
-    x = _norm_relu(_conv(inputs, width, 3, 1), synchronized)
+    x = _norm_relu(_conv(inputs, width, 3, 1))
     for group in range(4):
         for block in range(2):
             strides = 2 if group and not block else 1
             shortcut = x
             if not block:
-                shortcut = _norm(_conv(x, width * 2**group, 1, strides), synchronized)
-            x = _norm_relu(_conv(x, width * 2**group, 3, strides), synchronized)
-            x = _norm(_conv(x, width * 2**group, 3, 1), synchronized)
+                shortcut = _norm(_conv(x, width * 2**group, 1, strides))
+            x = _norm_relu(_conv(x, width * 2**group, 3, strides))
+            x = _norm(_conv(x, width * 2**group, 3, 1))
             x = tf.keras.layers.ReLU()(x + shortcut)
     return tf.keras.Model(inputs, tf.keras.layers.GlobalAveragePooling2D()(x))
 
@@ -79,15 +79,15 @@ def _conv(x: tf.Tensor, filters: int, size: int, strides: int) -> tf.Tensor:
     return tf.keras.layers.Conv2D(filters, size, strides, padding="same", use_bias=False)(x)
 
 
-def _norm(x: tf.Tensor, synchronized: bool) -> tf.Tensor:
-    return tf.keras.layers.BatchNormalization(momentum=0.9, epsilon=1e-5, synchronized=synchronized)(x)
+def _norm(x: tf.Tensor) -> tf.Tensor:
+    return tf.keras.layers.BatchNormalization(momentum=0.9, epsilon=1e-5, synchronized=True)(x)
 
 
-def _norm_relu(x: tf.Tensor, synchronized: bool) -> tf.Tensor:
-    return tf.keras.layers.ReLU()(_norm(x, synchronized))
+def _norm_relu(x: tf.Tensor) -> tf.Tensor:
+    return tf.keras.layers.ReLU()(_norm(x))
 
 
-def projection_head(dim: int, out_dim: int = 128) -> tf.keras.Model:
+def projection_head(dim: int) -> tf.keras.Model:
     """Two dense layers with batch norm."""
     return tf.keras.Sequential(
         [
@@ -95,7 +95,7 @@ def projection_head(dim: int, out_dim: int = 128) -> tf.keras.Model:
             tf.keras.layers.Dense(dim, use_bias=False),
             tf.keras.layers.BatchNormalization(momentum=0.9, epsilon=1e-5, synchronized=True),
             tf.keras.layers.ReLU(),
-            tf.keras.layers.Dense(out_dim, use_bias=False),
+            tf.keras.layers.Dense(128, use_bias=False),
             tf.keras.layers.BatchNormalization(momentum=0.9, epsilon=1e-5, center=False, synchronized=True),
         ]
     )

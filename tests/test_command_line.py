@@ -21,7 +21,7 @@ ROOT = Path(__file__).resolve().parent.parent
 COMMANDS = ["pretrain", "linear_eval", "finetune", "evaluate", "knn", "label_efficiency", "import_official"]
 COMMANDS += ["transfer", "embed", "doctor"]
 LAYERS = [
-    {"errors"},
+    {"errors", "progress"},
     {"config"},
     {"flag_definitions"},
     {"data", "augment", "objectives", "optimizers"},

@@ -57,6 +57,6 @@ def _details(error: UsageError) -> Sequence[str]:
     """The lines below the message; what flags alone contradict is looked up in the checkpoint here."""
     if not isinstance(error, DoesNotFit) or error.asked is None:
         return error.details
-    from tf_simclr.training import fitting
+    from tf_simclr.training import misfit
 
-    return fitting.table_for(error.asked)
+    return misfit.table_for(error.asked)

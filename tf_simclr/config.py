@@ -399,6 +399,7 @@ class Config:
     def __post_init__(self) -> None:
         for name, field, value in self.options():
             _check(name, value, field.metadata)
+        _check_profiled(self.optimization.profile_steps)
         if self.data.cache_dir and not self.data.cache_dataset:
             raise UsageError(f"--cache_dir={self.data.cache_dir} goes with --cache_dataset; give both")
 
@@ -498,6 +499,14 @@ def differences(asked: Config, stored: Config) -> list[str]:
         for (name, field, value), (_, _, was) in zip(asked.options(), stored.options(), strict=True)
         if value != was and not field.metadata.get("may_change")
     ]
+
+
+def _check_profiled(steps: str) -> None:
+    first, last = (int(number) for number in (steps or "2,2").split(","))
+    if not 1 < first <= last:
+        raise UsageError(
+            f"--profile_steps={steps}: give FIRST,LAST with 2 <= FIRST <= LAST (step 1 traces the graph)"
+        )
 
 
 def _check(name: str, value: Any, rules: Mapping[str, Any]) -> None:

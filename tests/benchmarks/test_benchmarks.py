@@ -39,10 +39,9 @@ def test_a_ratio_is_the_median_of_the_rounds_own() -> None:
     assert [claim["ratio"] for claim in contest.as_json()["claims"]] == [2.0, 2.0]
 
 
-@pytest.mark.parametrize(("l2", "rtol"), [(1.0, 1e-5)])
-def test_the_textbooks_loss_is_the_same_loss(l2: float, rtol: float) -> None:
-    z = tf.random.stateless_normal([32, 16], [0, 0]) * l2
-    np.testing.assert_allclose(textbook.nt_xent(z), nt_xent(z, textbook.TEMPERATURE).loss, rtol=rtol)
+def test_the_textbooks_loss_is_the_same_loss() -> None:
+    z = tf.random.stateless_normal([32, 16], [0, 0])
+    np.testing.assert_allclose(textbook.nt_xent(z), nt_xent(z, textbook.TEMPERATURE).loss, rtol=1e-5)
 
 
 def test_the_textbooks_encoder_is_as_large_as_ours() -> None:
@@ -56,6 +55,14 @@ def test_arithmetic_is_counted_as_the_literature_has_it() -> None:
     assert cost.macs == pytest.approx(4.09e9, rel=0.01)
     assert cost.gmacs_of_image() == pytest.approx(24.5, rel=0.01)
     assert accelerator.cost(ResNet(18, stem="cifar"), 32).macs == pytest.approx(0.555e9, rel=0.02)
+
+
+def test_traffic_is_what_a_view_moves_without_the_weights() -> None:
+    """A convolution 3 to 4 channels and ReLU, by hand: in and out of each, once."""
+    layers = [tf.keras.Input([8, 8, 3]), tf.keras.layers.Conv2D(4, 3, padding="same", use_bias=False)]
+    encoder = tf.keras.Sequential([*layers, tf.keras.layers.ReLU()])
+    cost = accelerator.cost(encoder, 8)
+    assert cost.elements == 64 * (3 + 4) + 64 * (4 + 4)
 
 
 def test_the_figure_shows_every_claim(tmp_path: Path) -> None:
@@ -80,7 +87,12 @@ def run(benchmark: str, tmp_path: Path, *arguments: str) -> dict[str, object]:
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("benchmark", "arguments"),
-    [("nt_xent", ["--images=256", "--large=512", "--block_size=64"]), ("optimizer", [])],
+    [
+        ("nt_xent", ["--images=256", "--large=512", "--block_size=64"]),
+        ("optimizer", []),
+        ("train_step", []),
+        ("input_pipeline", ["--count=64"]),
+    ],
 )
 def test_a_benchmark_runs(benchmark: str, arguments: list[str], tmp_path: Path) -> None:
     content = run(benchmark, tmp_path, *arguments)
@@ -88,8 +100,7 @@ def test_a_benchmark_runs(benchmark: str, arguments: list[str], tmp_path: Path) 
 
 
 @pytest.mark.slow
-def test_the_pipelines_are_measured_on_photographs(shared: Callable[[str], Path], tmp_path: Path) -> None:
-    images = shared("data/imagenet_sample/train")
-    content = run("input_pipeline", tmp_path, f"--images={images}", "--count=64")
+def test_the_start_is_measured_to_the_first_step(shared: Callable[[str], Path], tmp_path: Path) -> None:
+    content = run("startup", tmp_path, f"--data_dir={shared('data/tfds')}")
     (contest,) = content["contests"]  # type: ignore[misc]
-    assert {"textbook", "ours", "ours, --cache_dataset", "decoding alone"} <= set(contest["seconds"])
+    assert min(contest["seconds"]["ours"]) > 1

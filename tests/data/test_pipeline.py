@@ -11,6 +11,7 @@ import tensorflow as tf
 
 from tf_simclr.data import (
     Source,
+    cache,
     cached,
     evaluation_batches,
     open_source,
@@ -203,6 +204,23 @@ def test_an_interrupted_cache_is_made_again(tmp_path: Path) -> None:
     (index.parent / "0" / "3").write_bytes(b"half")
     again = cached(_memory_source(), 12, str(tmp_path))
     _assert_equal(_take(_pretraining(again, image_size=12), 2), expected)
+
+
+def test_two_who_write_the_same_cache_do_not_meet(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another one finishes the same folder while this one writes."""
+    expected = _take(_pretraining(cached(_memory_source(), 12), image_size=12), 2)
+    decoded = cache._decoded
+
+    def and_another(source: Source, side: int) -> object:
+        monkeypatch.setattr(cache, "_decoded", decoded)
+        for row in decoded(source, side):
+            cached(_memory_source(), 12, str(tmp_path))
+            yield row
+
+    monkeypatch.setattr(cache, "_decoded", and_another)
+    mine = cached(_memory_source(), 12, str(tmp_path))
+    _assert_equal(_take(_pretraining(mine, image_size=12), 2), expected)
+    assert not [path for path in tmp_path.rglob(".*") if path.is_file()]
 
 
 def test_a_cache_folder_that_is_a_file_is_a_mistake(tmp_path: Path) -> None:

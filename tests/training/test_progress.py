@@ -8,11 +8,13 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import tensorflow as tf
 
 from tf_simclr import pretrain
 from tf_simclr.config import Config, Steps
 from tf_simclr.errors import Diverged, UsageError
 from tf_simclr.training.callbacks import Progress
+from tf_simclr.training.profiling import Profiler
 
 IMAGES = 10  # a step
 
@@ -64,7 +66,37 @@ def test_steps_are_profiled_for_tensorboard(tiny: Callable[..., Config]) -> None
     assert b"__inference_train_function" in content
 
 
+def profiled(monkeypatch: pytest.MonkeyPatch, start: int, ends: list[int], first: int, last: int) -> str:
+    """What a profiler does over calls that end with these steps."""
+    done: list[str] = []
+    monkeypatch.setattr(tf.profiler.experimental, "start", lambda logs: done.append("start"))
+    monkeypatch.setattr(tf.profiler.experimental, "stop", lambda: done.append("stop"))
+    profiler = Profiler("logs", start, first, last)
+    before = start
+    for end in ends:
+        done.append(str(end))
+        profiler.on_steps(before, end, {})
+        before = end
+    profiler.close()
+    return " ".join(done)
+
+
+def test_calls_of_several_steps_are_profiled_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert profiled(monkeypatch, 0, [1, 2, 3, 4], 3, 3) == "1 2 start 3 stop 4"
+    assert profiled(monkeypatch, 0, [10, 20, 30, 40], 25, 27) == "10 20 start 30 stop 40"
+    assert profiled(monkeypatch, 20, [21, 22, 23], 2, 22) == "21 start 22 stop 23"
+
+
+def test_an_early_end_closes_the_profile_and_none_is_said(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert profiled(monkeypatch, 0, [1, 2], 2, 9) == "1 start 2 stop"
+    assert not capsys.readouterr().out
+    assert profiled(monkeypatch, 0, [1, 2], 8, 9) == "1 2"
+    assert "nothing is profiled" in capsys.readouterr().out
+
+
 @pytest.mark.parametrize("text", ["5", "1,3", "4,3", "a,b", "2,3,4"])
-def test_steps_that_cannot_be_profiled_are_a_mistake(text: str, tiny: Callable[..., Config]) -> None:
+def test_steps_that_cannot_be_profiled_are_a_mistake(text: str) -> None:
     with pytest.raises(UsageError, match="--profile_steps"):
-        pretrain.pretrain(tiny(profile_steps=text))
+        Config("pretrain").replace(profile_steps=text)

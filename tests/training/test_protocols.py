@@ -233,6 +233,7 @@ class StopAfterThree(callbacks.Saver):
         super().on_steps(before, step, logs)
 
 
+@pytest.mark.slow
 def test_selection_and_probes_resume_to_the_same_end(
     tiny: Make, evaluating: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -256,6 +257,7 @@ def test_selection_and_probes_resume_to_the_same_end(
         assert result_of(stopped)["top1"] == result_of(whole)["top1"]
 
 
+@pytest.mark.slow
 def test_a_sweep_chooses_on_validation_and_tests_once(
     evaluating: Make, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -55,6 +55,7 @@ sys.exit(pretrain.main(sys.argv[1:]))
 """
 
 
+@pytest.mark.slow
 def test_two_replicas_of_one_host_write_what_one_does(tmp_path: Path) -> None:
     """The whole command: rows, checkpoints, resuming under another number of replicas, evaluation."""
     alone, together = tmp_path / "alone", tmp_path / "together"

@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 import hashlib
-import sys
+import io
+import uuid
 from typing import Any
 
 import numpy as np
 import tensorflow as tf
 from etils import epath
-from tqdm import tqdm
 
 from tf_simclr.data.decoding import Boxes, boxes_in
 from tf_simclr.data.records import IndexedSource, MemorySource, Record, Source
 from tf_simclr.data.views import limit_shorter_side
 from tf_simclr.errors import UsageError
+from tf_simclr.progress import progress_bar
 
 _CACHED_SIDE = 1.15  # shorter side of a cached image, in units of the image size
 _FILES_A_FOLDER = 1000
+_FORMAT = "1"  # of the pixels and their files: another one reads none of the old files
 
 
 def cached(source: Source, image_size: int, folder: str = "") -> IndexedSource:
@@ -35,16 +37,15 @@ def cached(source: Source, image_size: int, folder: str = "") -> IndexedSource:
     side = round(_CACHED_SIDE * image_size)
     if not folder:
         images, labels, ids = zip(*_decoded(source, side), strict=True)
-        return _DecodedInMemory(*_described(source), images=images, labels=labels, ids=ids)
+        return _as(source, _DecodedInMemory(*_described(source), images=images, labels=labels, ids=ids))
     path = epath.Path(folder) / _key(source, side)
     index = path / "index.npz"
     try:
         if not index.exists():
             _write(source, side, path, index)
         with index.open("rb") as file, np.load(file, allow_pickle=False) as stored:
-            return _DecodedInFiles(
-                *_described(source), root=str(path), labels=stored["labels"], ids=stored["ids"].tolist()
-            )
+            labels, ids = stored["labels"], stored["ids"].tolist()
+        return _as(source, _DecodedInFiles(*_described(source), root=str(path), labels=labels, ids=ids))
     except (OSError, tf.errors.OpError) as error:
         raise UsageError(f"--cache_dir={folder}: cannot be used ({str(error)[:200]})") from error
 
@@ -76,9 +77,16 @@ def _described(source: Source) -> tuple[Any, ...]:
     return source.name, source.split, source.version, source.class_names
 
 
+def _as(source: Source, decoded: IndexedSource) -> IndexedSource:
+    decoded.multi_label = source.multi_label
+    return decoded
+
+
 def _key(source: Source, side: int) -> str:
     """Name of the folder for all that the pixels depend on."""
-    text = "\n".join([source.name, source.split, source.version, str(source.num_examples), str(side)])
+    text = "\n".join(
+        [_FORMAT, source.name, source.split, source.version, str(source.num_examples), str(side)]
+    )
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
@@ -93,13 +101,19 @@ def _write(source: Source, side: int, path: epath.Path, index: epath.Path) -> No
         (path / str(number // _FILES_A_FOLDER)).mkdir(parents=True, exist_ok=True)
     labels, ids = [], []
     for number, (image, label, name) in enumerate(_decoded(source, side)):
-        (path / str(number // _FILES_A_FOLDER) / str(number)).write_bytes(image)
+        _write_whole(path / str(number // _FILES_A_FOLDER) / str(number), image)
         labels.append(label)
         ids.append(name)
-    partial = path / ".index.partial"
-    with partial.open("wb") as file:
-        np.savez(file, labels=np.array(labels), ids=np.array(ids, np.bytes_))
-    partial.replace(index)
+    content = io.BytesIO()
+    np.savez(content, labels=np.array(labels), ids=np.array(ids, np.bytes_))
+    _write_whole(index, content.getvalue())
+
+
+def _write_whole(path: epath.Path, content: bytes) -> None:
+    """Writes a file that others, who may be writing the same, see whole or not at all."""
+    partial = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
+    partial.write_bytes(content)
+    partial.replace(path)
 
 
 def _decoded(source: Source, side: int) -> Any:
@@ -111,13 +125,12 @@ def _decoded(source: Source, side: int) -> Any:
         return {**record, "image": tf.io.serialize_tensor(pixels)}
 
     records = source.tickets().map(decoded, num_parallel_calls=tf.data.AUTOTUNE).prefetch(tf.data.AUTOTUNE)
-    bar = tqdm(
+    bar = progress_bar(
         records.as_numpy_iterator(),
         "caching",
         total=source.num_examples,
         leave=False,
         delay=5,
-        mininterval=0.5 if sys.stderr.isatty() else 30,
         unit=" images",
     )
     return ((row["image"], row["label"], row["id"]) for row in bar)

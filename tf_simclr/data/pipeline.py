@@ -42,7 +42,6 @@ def pretraining_batches(
     shuffle_buffer: int = 10_000,
     worker: int = 0,
     num_workers: int = 1,
-    deterministic: bool = True,
 ) -> tf.data.Dataset:
     """Two views of every image, without end (Alg. 1).
 
@@ -56,7 +55,6 @@ def pretraining_batches(
       flip: whether views are flipped left-right with p = 0.5.
       shuffle_buffer: records that a stream's shuffling holds; indexed sources shuffle fully.
       worker, num_workers: which equal slice of each batch to give.
-      deterministic: False lets a slow image give way to the next ones.
 
     Returns:
       {"views": uint8 [B, 2, s, s, 3], "uniforms": float32 [B, 2, num_uniforms] in [0, 1),
@@ -81,7 +79,6 @@ def pretraining_batches(
         shuffle_buffer=shuffle_buffer,
         worker=worker,
         num_workers=num_workers,
-        deterministic=deterministic,
     )
 
 
@@ -100,7 +97,6 @@ def training_batches(
     shuffle_buffer: int = 10_000,
     worker: int = 0,
     num_workers: int = 1,
-    deterministic: bool = True,
 ) -> tf.data.Dataset:
     """One view of every image with its label, without end; arguments as `pretraining_batches`.
 
@@ -131,7 +127,6 @@ def training_batches(
         shuffle_buffer=shuffle_buffer,
         worker=worker,
         num_workers=num_workers,
-        deterministic=deterministic,
     )
 
 
@@ -194,7 +189,6 @@ def _endless_batches(
     shuffle_buffer: int,
     worker: int,
     num_workers: int,
-    deterministic: bool,
 ) -> tf.data.Dataset:
     """Batches of `example(record, uniforms)`, the uniforms float32 of the shape `drawn`."""
     if batch_size % num_workers:
@@ -209,7 +203,6 @@ def _endless_batches(
     examples = rows.map(
         lambda ticket, uniforms: example(source.fetch(ticket), uniforms),
         num_parallel_calls=tf.data.AUTOTUNE,
-        deterministic=deterministic,
     )
     batches = examples.batch(share, drop_remainder=True).prefetch(tf.data.AUTOTUNE)
     return batches.with_options(_own_threads())

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-import sys
 import zipfile
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import NamedTuple
@@ -12,9 +11,9 @@ from typing import NamedTuple
 import numpy as np
 import tensorflow as tf
 from etils import epath
-from tqdm import tqdm
 
 from tf_simclr.errors import Diverged, UsageError
+from tf_simclr.progress import progress_bar
 
 Encode = Callable[[tf.Tensor], tf.Tensor]
 
@@ -31,7 +30,6 @@ class Features(NamedTuple):
 def encode_batches(
     encode: Encode,
     batches: Iterable[Mapping[str, tf.Tensor]],
-    on_progress: Callable[[int], None] | None = None,
 ) -> Iterator[Features]:
     """Yields the features of one batch after the other, in order, holding one at a time.
 
@@ -39,15 +37,13 @@ def encode_batches(
       encode: images float32 [b, H, W, 3] in [0, 1] -> [b, D], in inference mode.
       batches: {"image", "label", "id"}, of which only the last may be smaller. It is padded with
         zeros, so that one compiled function of a fixed shape serves all.
-      on_progress: called with the number of images done so far.
 
     Raises:
       Diverged: where a feature is not finite, as after a diverged pretraining.
     """
     compiled = tf.function(encode)
-    batch_size, done = 0, 0
-    seconds = 0.5 if sys.stderr.isatty() else 30
-    for batch in tqdm(batches, "features", leave=False, delay=5, mininterval=seconds, unit=" batches"):
+    batch_size = 0
+    for batch in progress_bar(batches, "features", leave=False, delay=5, unit=" batches"):
         images = tf.convert_to_tensor(batch["image"])
         count = int(images.shape[0])
         batch_size = batch_size or count
@@ -57,23 +53,19 @@ def encode_batches(
             raise Diverged(
                 "--checkpoint: the encoder gives features that are not finite; take an earlier one"
             )
-        done += count
-        if on_progress is not None:
-            on_progress(done)
         yield Features(values, np.asarray(batch["label"], np.int64), _strings(batch["id"]))
 
 
 def extract_features(
     encode: Encode,
     batches: Iterable[Mapping[str, tf.Tensor]],
-    on_progress: Callable[[int], None] | None = None,
 ) -> Features:
     """All of `encode_batches` as one `Features`, in the order of the data.
 
     Raises:
       UsageError: where there is no image, or (`Diverged`) a feature is not finite.
     """
-    parts = list(encode_batches(encode, batches, on_progress))
+    parts = list(encode_batches(encode, batches))
     if not parts:
         raise UsageError("--eval_split: the split is empty; name one that holds images")
     return Features(*(np.concatenate(arrays) for arrays in zip(*parts, strict=True)))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
@@ -47,7 +47,6 @@ def label_efficiency(
     *,
     labels_per_class: Sequence[int | None] = (1, 2, 5, None),
     num_draws: int = 20,
-    on_progress: Callable[[LabelEfficiency], None] | None = None,
 ) -> list[LabelEfficiency]:
     """Compares representations, all on the same draws of the labels (draw i has seed i).
 
@@ -58,7 +57,6 @@ def label_efficiency(
       test_labels: int64 [m].
       labels_per_class: numbers of labels; None is all of them.
       num_draws: draws of the labels for each number.
-      on_progress: called with each row when it is done.
 
     Returns:
       A row for each representation and each number of labels, in the order given.
@@ -79,8 +77,6 @@ def label_efficiency(
                     _accuracy(Labelled(train[chosen], train_labels[chosen]), Labelled(test, test_labels))
                 )
             rows.append(LabelEfficiency(name, per_class, np.array(accuracies)))
-            if on_progress is not None:
-                on_progress(rows[-1])
     return rows
 
 

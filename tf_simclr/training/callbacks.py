@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import math
 import signal
-import sys
 import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
 import tensorflow as tf
-from tqdm import tqdm
 
 from tf_simclr.config import Steps
 from tf_simclr.errors import Diverged
+from tf_simclr.progress import progress_bar
 from tf_simclr.training.checkpoints import Checkpoints
 from tf_simclr.training.distribution import Agreement
 from tf_simclr.training.metrics import MetricsTable
@@ -129,13 +128,12 @@ class Progress(StepCallback):
         self._total, self._images_per_step = steps.total, images_per_step
         self._begin: tuple[int, float] | None = None
         self.images_per_second = 0.0
-        self.bar = tqdm(
+        self.bar = progress_bar(
             total=self._total * self._images_per_step,
             initial=self.step * self._images_per_step,
             unit=" images",
             unit_scale=True,
             smoothing=0,
-            mininterval=0.5 if sys.stderr.isatty() else 30,
             dynamic_ncols=True,
         )
 

@@ -10,7 +10,7 @@ import tensorflow as tf
 from etils import epath
 
 from tf_simclr.errors import DoesNotFit, UsageError
-from tf_simclr.training import fitting
+from tf_simclr.training import misfit
 
 UNREADABLE = (tf.errors.OpError, ValueError, AssertionError)
 
@@ -40,7 +40,7 @@ class Checkpoints:
         """Restores the newest checkpoint that can be read; returns its step, 0 when there is none."""
         for prefix in reversed(prefixes(self._folder)):
             try:
-                fitting.require_fit(prefix, fitting.parts_of(self._checkpoint.model))
+                misfit.require_fit(prefix, misfit.parts_of(self._checkpoint.model))
                 self._checkpoint.restore(prefix).assert_existing_objects_matched()
             except DoesNotFit:
                 raise
@@ -111,7 +111,7 @@ def load_parts(prefix: str, parts: Mapping[str, tf.keras.layers.Layer]) -> None:
     Raises:
         UsageError: when the checkpoint cannot be read or does not fit, with what differs.
     """
-    fitting.require_fit(prefix, parts)
+    misfit.require_fit(prefix, parts)
     holder = tf.train.Checkpoint(model=tf.train.Checkpoint(**parts))
     try:
         status = holder.restore(prefix)

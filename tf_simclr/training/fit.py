@@ -62,10 +62,13 @@ def fit(
             checkpoints.save(0)
         return earlier
     batch_size = run.config.optimization.train_batch_size
-    progress = Progress(start, steps, batch_size)
+    progress, profiling = Progress(start, steps, batch_size), profilers(run, start)
 
     def speed() -> Speed:
-        return Speed(progress.images_per_second, earlier.wall_seconds + time.perf_counter() - began)
+        return Speed(
+            progress.images_per_second or earlier.images_per_second,
+            earlier.wall_seconds + time.perf_counter() - began,
+        )
 
     def keep_timing() -> None:
         run.write_json(TIMING, dataclasses.asdict(speed()))
@@ -80,7 +83,7 @@ def fit(
                 callbacks=[
                     Reporter(run, start, steps, batch_size),
                     *watchers(start),
-                    *profilers(run, start),
+                    *profiling,
                     progress,
                     saver,
                 ],
@@ -89,6 +92,8 @@ def fit(
     finally:  # Keras ends no training that raised
         saver.on_train_end()
         progress.on_train_end()
+        for profiler in profiling:
+            profiler.close()
     if saver.interrupted and saver.step < steps.total:
         raise Interrupted(f"stopped and saved at step {saver.step} of {steps.total}")
     return speed()

@@ -15,7 +15,7 @@ from tf_simclr.errors import DoesNotFit, UsageError
 from tf_simclr.official.matching import Pair, match
 from tf_simclr.official.source import Source
 from tf_simclr.reports.run_report import write_run_report
-from tf_simclr.training import fitting
+from tf_simclr.training import misfit
 from tf_simclr.training.checkpoints import Checkpoints
 from tf_simclr.training.loading import new_parts
 from tf_simclr.training.run_folder import RunFolder
@@ -55,7 +55,7 @@ def filled_parts(config: Config, source: Source) -> dict[str, tf.keras.layers.La
         flags = " ".join(f"--{name}={value}" for name, value in source.architecture().flags().items())
         raise DoesNotFit(
             f"--source={source.path} is nearest to {flags}, but {len(misfits)} of its variables do not fit",
-            fitting.table(misfits, ours="needed"),
+            misfit.table(misfits, ours="needed"),
         )
     for pair in pairs:
         value = np.asarray(source.read(pair.theirs.name), np.float32)  # type: ignore[union-attr]

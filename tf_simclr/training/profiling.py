@@ -4,48 +4,40 @@ from __future__ import annotations
 
 import tensorflow as tf
 
-from tf_simclr.errors import UsageError
 from tf_simclr.training.callbacks import StepCallback
 from tf_simclr.training.run_folder import RunFolder
 
 
-def profilers(run: RunFolder, start_step: int) -> list[StepCallback]:
-    """For `fit`: one that profiles --profile_steps into the run's logs; none without the flag.
-
-    Raises:
-        UsageError: the flag is not FIRST,LAST.
-    """
+def profilers(run: RunFolder, start_step: int) -> list[Profiler]:
+    """For `fit`: one that profiles --profile_steps into the run's logs; none without the flag."""
     text = run.config.optimization.profile_steps
     if not text:
         return []
-    try:
-        first, last = (int(number) for number in text.split(","))
-    except ValueError:
-        first, last = 0, 0
-    if not 1 < first <= last:
-        raise UsageError(
-            f"--profile_steps={text}: give FIRST,LAST with 2 <= FIRST <= LAST (step 1 traces the graph)"
-        )
-    return [_Profiler(run, start_step, first, last)]
+    first, last = (int(number) for number in text.split(","))
+    return [Profiler(str(run.logs), start_step, first, last)]
 
 
-class _Profiler(StepCallback):
-    def __init__(self, run: RunFolder, start_step: int, first: int, last: int) -> None:
+class Profiler(StepCallback):
+    """Profiles the calls that hold the steps from `first` to `last`; a call may be several steps."""
+
+    def __init__(self, logs: str, start_step: int, first: int, last: int) -> None:
         super().__init__(start_step)
-        self._logs, self._first, self._last = str(run.logs), first, last
-        self._running = False
+        self._logs, self._first, self._last = logs, first, last
+        self._running = self._done = False
 
     def on_steps(self, before: int, step: int, logs: dict[str, float]) -> None:
+        """The next call is taken to be as long as this one."""
         if self._running and step >= self._last:
-            self._stop()
-        elif not self._running and self._first - 1 <= step < self._last:
+            self.close()
+        elif not self._running and not self._done and step < self._last and 2 * step - before >= self._first:
             tf.profiler.experimental.start(self._logs)
             self._running = True
 
-    def on_train_end(self, logs: dict[str, float] | None = None) -> None:
+    def close(self) -> None:
+        """Writes what was profiled; says so when that is nothing."""
         if self._running:
-            self._stop()
-
-    def _stop(self) -> None:
-        tf.profiler.experimental.stop()
-        self._running = False
+            tf.profiler.experimental.stop()
+            self._running, self._done = False, True
+        elif not self._done:
+            print(f"--profile_steps={self._first},{self._last}: no such step was run, nothing is profiled")
+            self._done = True

@@ -5,12 +5,10 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import re
-import sys
 from typing import Any
 
 import numpy as np
 import tensorflow as tf
-from tqdm import tqdm
 
 from tf_simclr import data, flag_definitions
 from tf_simclr.config import Config
@@ -20,6 +18,7 @@ from tf_simclr.evaluation import logistic_regression
 from tf_simclr.evaluation.features import Features, cached_features
 from tf_simclr.evaluation.logistic_regression import Labelled, TransferResult
 from tf_simclr.evaluation.metrics import top_k_accuracy
+from tf_simclr.progress import progress_bar
 from tf_simclr.reports import plots
 from tf_simclr.training import labelled, splits
 from tf_simclr.training.inputs import open_split
@@ -87,7 +86,7 @@ def transfer(run: RunFolder, config: Config, encoder: tf.keras.Model, sha256: st
     print(f"{config.data.dataset}: {len(train.labels):,} features to train on, {len(test.labels):,} to test")
     parts = (Labelled(part.values, part.labels) for part in (train, validation, test))
     total = len(logistic_regression.L2_VALUES)
-    with tqdm(total=total, unit=" values of l2", mininterval=0.5 if sys.stderr.isatty() else 30) as bar:
+    with progress_bar(total=total, unit=" values of l2") as bar:
         result = logistic_regression.transfer(
             *parts, metric=named.metric, on_progress=lambda point: bar.update()
         )
