@@ -22,9 +22,12 @@ from benchmarks.contest import Claim, Contest, cpu_features, publish, take_turns
 from tf_simclr import augment, data, models, optimizers
 from tf_simclr.data.records import MemorySource
 
+WIDTHS = flags.DEFINE_multi_enum(
+    "width", ["1", "0.25"], ["1", "0.25"], "width of the ResNet-18; may be repeated"
+)
 DEVICE = flags.DEFINE_enum("device", "CPU", ["CPU", "GPU"], "device to measure")
 IMAGES, SIDE = 64, 32
-STEPS = {1.0: 1, 0.25: 8}  # a turn, by width
+STEPS = {"1": 1, "0.25": 8}  # a turn, by width
 
 
 def main(arguments: list[str]) -> None:
@@ -35,12 +38,12 @@ def main(arguments: list[str]) -> None:
             raise app.UsageError("--device=GPU: TensorFlow finds no GPU")
         print(accelerator_report())
         return
-    publish("train_step", *(contest_of_width(width) for width in STEPS), contest_of_colors())
+    publish("train_step", *map(contest_of_width, WIDTHS.value), contest_of_colors())
 
 
-def contest_of_width(width: float) -> Contest:
+def contest_of_width(name: str) -> Contest:
     """Whole train steps; bfloat16 too where the processor has instructions for it."""
-    steps = STEPS[width]
+    steps, width = STEPS[name], float(name)
     turns = {"textbook": textbook_steps(width, steps), "ours": our_steps(width, steps)}
     claims = [Claim("ours", "textbook", 1.0 if width == 1 else 1.2)]
     if cpu_features() & {"avx512_bf16", "amx_bf16"}:
@@ -50,7 +53,7 @@ def contest_of_width(width: float) -> Contest:
         print("bfloat16 is left out: this processor has neither avx512_bf16 nor amx_bf16")
     turns["limit: forward and backward alone"] = bare_steps(width, steps)
     claims.append(Claim("ours", "limit: forward and backward alone"))
-    subject = f"train step, ResNet-18 at width {width:g}, {IMAGES} images of {SIDE} px"
+    subject = f"train step, ResNet-18 at width {name}, {IMAGES} images of {SIDE} px"
     return Contest(subject, take_turns(turns), amount=steps, unit="steps", claims=claims)
 
 

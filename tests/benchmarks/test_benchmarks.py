@@ -90,7 +90,7 @@ def run(benchmark: str, tmp_path: Path, *arguments: str) -> dict[str, object]:
     [
         ("nt_xent", ["--images=256", "--large=512", "--block_size=64"]),
         ("optimizer", []),
-        ("train_step", []),
+        ("train_step", ["--width=0.25"]),
         ("input_pipeline", ["--count=64"]),
     ],
 )

@@ -60,6 +60,11 @@ def test_links_lead_somewhere(page: Path) -> None:
     assert [link for link in links if not (page.parent / link).exists()] == []
 
 
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_no_figure_is_left_to_fill_in(page: Path) -> None:
+    assert "@@" not in page.read_text()
+
+
 def test_readme_names_every_command() -> None:
     text = (ROOT / "README.md").read_text()
     for path in (ROOT / "tf_simclr").glob("*.py"):

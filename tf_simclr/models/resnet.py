@@ -24,7 +24,7 @@ STEMS = ("imagenet", "cifar")
 _MIN_SK_CHANNELS = 32  # authors' code
 _ONEDNN_BLOCK = 16
 """With fewer input channels the gradient of a strided 1x1 convolution corrupts memory on CPUs
-(uxlfoundation/oneDNN#6035): what it would read is sliced out first, at a cost."""
+(uxlfoundation/oneDNN#6035): what it would read is sliced out first, at a cost. No strided one has a bias."""
 
 
 class _Style(NamedTuple):
