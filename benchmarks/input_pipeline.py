@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 import tensorflow as tf
 from absl import app, flags
@@ -47,13 +48,15 @@ def batches_of(folder: str) -> dict[str, tf.data.Dataset]:
     }
 
 
-def turn(batches: tf.data.Dataset) -> Callable[[], None]:
+def turn(batches: tf.data.Dataset) -> Callable[[], Any]:
     """Pulls --count images out of a new iterator: an old one would fill its buffer in others' turns."""
     finite = batches.take(COUNT.value // BATCH)
 
-    def pull() -> None:
-        for _ in finite:
-            pass
+    def pull() -> Any:
+        iterator = iter(finite)
+        for _ in range(COUNT.value // BATCH):
+            next(iterator)
+        return iterator
 
     return pull
 

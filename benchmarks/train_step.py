@@ -11,6 +11,7 @@ arithmetic and memory traffic a second, to hold against the device's data sheet.
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
@@ -63,14 +64,14 @@ def images() -> np.ndarray:
     return tf.cast(tf.image.resize(noise, [SIDE, SIDE], "bicubic"), tf.uint8).numpy()
 
 
-def textbook_steps(width: float, steps: int) -> Callable[[], None]:
+def textbook_steps(width: float, steps: int) -> Callable[[], Any]:
     decoded = tf.data.Dataset.from_tensor_slices(images()).repeat()
     model = textbook.SimCLR(width)
     model.compile(tf.keras.optimizers.SGD(0.1, momentum=0.9))
     return fit(model, textbook.views(decoded, SIDE, IMAGES), steps)
 
 
-def our_steps(width: float, steps: int, policy: str = "float32") -> Callable[[], None]:
+def our_steps(width: float, steps: int, policy: str = "float32") -> Callable[[], Any]:
     pixels = images()
     source = MemorySource(
         "noise",
@@ -101,21 +102,22 @@ def our_steps(width: float, steps: int, policy: str = "float32") -> Callable[[],
     return fit(model, batches, steps)
 
 
-def fit(model: tf.keras.Model, batches: tf.data.Dataset, steps: int) -> Callable[[], None]:
+def fit(model: tf.keras.Model, batches: tf.data.Dataset, steps: int) -> Callable[[], Any]:
     """Steps of the compiled train function that `Model.fit` runs, on batches of its own iterator."""
     train = model.make_train_function()
     few = batches.take(steps)
 
-    def turn() -> None:
+    def turn() -> Any:
         iterator = iter(few)
         for _ in range(steps):
             logs = train(iterator)
         tf.nest.map_structure(lambda value: value.numpy(), logs)
+        return iterator
 
     return turn
 
 
-def bare_steps(width: float, steps: int) -> Callable[[], None]:
+def bare_steps(width: float, steps: int) -> Callable[[], Any]:
     """The encoder's forward and backward pass on 2N ready views: what any SimCLR has to pay."""
     encoder = models.ResNet(18, width, stem="cifar")
     views = tf.random.stateless_uniform([2 * IMAGES, SIDE, SIDE, 3], [0, 0])
@@ -145,9 +147,10 @@ def contest_of_colors() -> Contest:
     def distorted() -> tf.Tensor:
         return ours(views, generator.uniform([count, ours.num_uniforms]))
 
-    def by_tf_image() -> None:
-        for _ in one_by_one.batch(count):
-            pass
+    def by_tf_image() -> Any:
+        iterator = iter(one_by_one.batch(count))
+        next(iterator)
+        return iterator
 
     return Contest(
         f"colour distortion of {count} views of {side} px",

@@ -19,13 +19,14 @@ COMMAND = Command(
 
 def pretrain(config: Config) -> None:
     from tf_simclr import training
-    from tf_simclr.training import build, inputs, outcome, preview, probe
+    from tf_simclr.training import build, inputs, outcome, preview, probe, small_data
 
     if config.probe.preview_views:
         return preview.preview_views(config)
-    run = training.RunFolder.open(config, COMMAND)
     strategy = training.set_up(config)
     source = inputs.train_source(config)
+    config = small_data.with_fitting_batch(config, source.num_examples)
+    run = training.RunFolder.open(config, COMMAND)
     test = inputs.optional_eval_source(config)
     steps = config.steps(source.num_examples)
     with strategy.scope():
@@ -35,8 +36,7 @@ def pretrain(config: Config) -> None:
     training.print_plan(run, source, steps, model, strategy)
 
     batches = inputs.pretraining_batches(config, source, model.augmentations.num_uniforms)
-    watchers = probe.watchers(config, model, steps, run)
-    speed = training.fit(model, batches, steps, run, watchers)
+    speed = training.fit(model, batches, steps, run, probe.watchers(config, model, steps, run))
 
     preview.keep(run, source)
     outcome.of_pretraining(run, model, test, steps, speed)

@@ -229,6 +229,15 @@ def test_a_cache_folder_that_is_a_file_is_a_mistake(tmp_path: Path) -> None:
         cached(_memory_source(), 12, str(tmp_path / "file"))
 
 
+def test_a_broken_image_is_not_blamed_on_the_cache_folder(tmp_path: Path) -> None:
+    images, cache_folder = tmp_path / "images", tmp_path / "cache"
+    images.mkdir()
+    for index in range(3):
+        (images / f"{index}.png").write_bytes(_png(index)[: 60 if index == 1 else None])
+    with pytest.raises(tf.errors.InvalidArgumentError):
+        cached(open_source(f"folder:{images}", "train"), 12, str(cache_folder))
+
+
 def test_a_part_of_a_folder_reads_its_own_files_only(tmp_path: Path) -> None:
     for index in range(4):
         (tmp_path / f"{index}.png").write_bytes(_png(index))

@@ -105,6 +105,11 @@ def test_a_csv_names_the_labels(tmp_path: Path, header: str) -> None:
     assert source.class_names == ("0", "1", "2")
 
 
+def test_a_csv_that_is_not_there_is_said_so(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"--labels=.*none.csv: there is no such file"):
+        open_source(f"folder:{tmp_path}", "train", labels_csv=str(tmp_path / "none.csv"))
+
+
 def test_a_csv_serves_all_splits(tmp_path: Path) -> None:
     dataset = _touch(tmp_path, "train/1.png", "test/2.png")
     labels = tmp_path / "labels.csv"

@@ -17,6 +17,7 @@ from tf_simclr.errors import UsageError
 from tf_simclr.models import Classifier
 from tf_simclr.reports import plots
 from tf_simclr.training import outcome
+from tf_simclr.training.run_folder import RunFolder
 
 Make = Callable[..., Config]
 
@@ -229,6 +230,31 @@ def test_a_mistake_does_not_take_the_folder(tiny: Make) -> None:
     with pytest.raises(UsageError, match="digist"):
         pretrain.pretrain(config.replace(dataset="digist"))
     pretrain.pretrain(config)
+
+
+def test_a_run_that_never_saved_gives_way_to_other_flags(tiny: Make) -> None:
+    config = tiny(train_steps=1)
+    folder = Path(config.run.model_dir)
+    RunFolder.open(config, pretrain.COMMAND).write("data.json", "{}")
+    (folder / "checkpoints").mkdir()
+    RunFolder.open(config.replace(seed=1), pretrain.COMMAND)
+    (folder / "checkpoints" / "ckpt-1.index").touch()
+    with pytest.raises(UsageError, match="holds a run with other flags"):
+        RunFolder.open(config, pretrain.COMMAND)
+
+
+def test_the_plan_warns_of_a_batch_and_a_warm_up_that_are_too_large(
+    tiny: Make, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for number in range(4):
+        image = tf.random.stateless_uniform([9, 9, 3], [0, number], 0, 256, tf.int32)
+        tf.io.write_file(str(tmp_path / f"{number}.png"), tf.io.encode_png(tf.cast(image, tf.uint8)))
+    config = tiny(dataset=f"folder:{tmp_path}", train_steps=2, train_batch_size=6, warmup_epochs=9.0)
+    pretrain.pretrain(config)
+    output = capsys.readouterr().out
+    assert "a batch of 6 holds each of the 4 images 1.5 times" in output
+    assert "2 steps end within the warm-up of 6; lower --warmup_epochs" in output
+    assert "pretrain: 2 steps done" in output
 
 
 def test_folders_without_a_test_split_and_with_some_labels_pretrain(tiny: Make, tmp_path: Path) -> None:

@@ -46,6 +46,8 @@ def cached(source: Source, image_size: int, folder: str = "") -> IndexedSource:
         with index.open("rb") as file, np.load(file, allow_pickle=False) as stored:
             labels, ids = stored["labels"], stored["ids"].tolist()
         return _as(source, _DecodedInFiles(*_described(source), root=str(path), labels=labels, ids=ids))
+    except tf.errors.InvalidArgumentError:
+        raise  # an image that cannot be decoded: not the folder's fault
     except (OSError, tf.errors.OpError) as error:
         raise UsageError(f"--cache_dir={folder}: cannot be used ({str(error)[:200]})") from error
 

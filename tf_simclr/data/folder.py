@@ -99,6 +99,8 @@ def _read_csv(path: str, labels_csv: str) -> tuple[list[Row], list[str]]:
     try:
         with tf.io.gfile.GFile(labels_csv) as lines:
             rows = [[cell.strip() for cell in row] for row in csv.reader(lines) if row]
+    except tf.errors.NotFoundError as error:
+        raise UsageError(f"{flag}: there is no such file") from error
     except (tf.errors.OpError, csv.Error, UnicodeDecodeError) as error:
         raise UsageError(f"{flag}: can't be read as a CSV of file,label") from error
     if rows and [cell.lower() for cell in rows[0]] == ["file", "label"]:

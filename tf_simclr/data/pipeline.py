@@ -234,8 +234,13 @@ def _draws(seed: int, start: int, shape: tuple[int, int]) -> tf.data.Dataset:
 
 
 def _own_threads() -> tf.data.Options:
-    """One thread a core for the images, apart from TensorFlow's own; an image's operations don't fan out."""
+    """One thread a core for the images, apart from TensorFlow's own; an image's operations don't fan out.
+
+    Without the autotuner: one costly map needs none, and it would hold up the end of an iterator until it
+    wakes next, after seconds.
+    """
     options = tf.data.Options()
+    options.autotune.enabled = False
     options.threading.private_threadpool_size = 0  # as many as there are cores, where it runs
     options.threading.max_intra_op_parallelism = 1
     return options

@@ -125,9 +125,10 @@ def conclude(run: RunFolder, steps: int, speed: Speed | None = None, **values: A
             "wall_seconds": round(speed.wall_seconds, 1),
         }
     result = run.write_result(steps=steps, **timing, **values)
-    top1 = "done" if result["top1"] is None else f"top-1 {result['top1']:.2f} %"
+    images = f"on {result['num_eval_examples']:,} images"
+    top1 = f"{steps:,} steps done" if result["top1"] is None else f"top-1 {result['top1']:.2f} % {images}"
     if result.get("top1_std") is not None:
-        top1 += f" ± {result['top1_std']:.2f} over {len(result['seeds'])} seeds"
+        top1 += f", ± {result['top1_std']:.2f} over {len(result['seeds'])} seeds"
     report = write_run_report(run.path)
-    print(f"{run.config.command}: {top1} on {result['num_eval_examples']:,} images; {report}")
+    print(f"{run.config.command}: {top1}; {report}")
     return result

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import tensorflow as tf
 
 from tf_simclr.config import Steps
@@ -27,8 +29,21 @@ def print_plan(
         f"{config.optimization.optimizer}; {_replicas(strategy)}\n"
         f"  starts from {config.checkpoints.checkpoint or 'random weights'}\n"
         f"  run folder {run.path}",
+        *(f"\n  warning: {line}" for line in _warnings(steps, batch, source.num_examples)),
+        sep="",
         flush=True,
     )
+
+
+def _warnings(steps: Steps, batch: int, images: int) -> Iterator[str]:
+    """What trains, but hardly as it was meant."""
+    if batch > images:
+        yield (
+            f"a batch of {batch:,} holds each of the {images:,} images {batch / images:.3g} times, in "
+            "pretraining as its own negative; lower --train_batch_size"
+        )
+    if steps.warmup >= steps.total > 0 and steps.warmup:
+        yield f"{steps.total:,} steps end within the warm-up of {steps.warmup:,}; lower --warmup_epochs"
 
 
 def print_evaluation_plan(run: RunFolder) -> None:

@@ -28,7 +28,7 @@ from tf_simclr.errors import UsageError
 from tf_simclr.flag_definitions import Command
 from tf_simclr.training.cluster import this_worker
 
-FLAGS = {"config.json", "flags.cfg"}
+PREPARED = {"config.json", "flags.cfg", "data.json", "labelled_ids.txt", "validation_ids.txt", "logs"}
 UNREACHABLE = (OSError, tf.errors.OpError)
 PACKAGES = ("tensorflow", "tf-keras", "keras", "keras-cv", "tensorflow-datasets", "numpy")
 
@@ -179,9 +179,11 @@ def git_commit() -> str | None:
 
 
 def _holds_work(path: epath.Path) -> bool:
-    """Whether a run got beyond its flags: such a folder is not given to a run with others."""
+    """Whether a run got beyond its preparation: such a folder is not given to a run with other flags."""
     names = {file.name for file in path.iterdir()} if path.is_dir() else set()
-    return bool(names & {"checkpoints", "result.json"}) or ("config.json" in names and bool(names - FLAGS))
+    if "checkpoints" in names and not any((path / "checkpoints").iterdir()):
+        names.remove("checkpoints")
+    return bool(names & {"checkpoints", "result.json"}) or ("config.json" in names and bool(names - PREPARED))
 
 
 def _line(error: Exception) -> str:
