@@ -284,9 +284,8 @@ def test_the_whole_step_compiles_with_xla(micro_batches: int) -> None:
     histories = [train(model, data) for model in (compiled, plain)]  # one step: rounding grows with each
     for name, value in histories[0].items():
         np.testing.assert_allclose(value, histories[1][name], rtol=1e-2, err_msg=name)
-    for a, b in zip(compiled.variables, plain.variables, strict=True):
-        distance = np.linalg.norm(a.numpy() - b.numpy())
-        assert distance <= 5e-2 * np.linalg.norm(b.numpy()) + 1e-3 * np.sqrt(b.shape.num_elements()), a.name
+    ours, theirs = (np.concatenate([v.numpy().ravel() for v in m.variables]) for m in (compiled, plain))
+    assert np.linalg.norm(ours - theirs) <= 5e-2 * np.linalg.norm(theirs)
 
 
 def test_the_step_of_a_resnet_has_an_xla_kernel_for_everything() -> None:
