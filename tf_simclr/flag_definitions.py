@@ -10,6 +10,7 @@ from absl import flags
 from etils import epath
 
 from tf_simclr import config as config_lib
+from tf_simclr.cluster import this_worker
 from tf_simclr.config import Config
 from tf_simclr.errors import DoesNotFit, UsageError
 
@@ -67,9 +68,14 @@ def parse(command: Command, arguments: Sequence[str]) -> tuple[flags.FlagValues,
 
 
 def require_complete(command: Command, config: Config) -> None:
-    """What no run can do without, asked for before TensorFlow is imported."""
+    """What no run can do without, asked for before TensorFlow is imported.
+
+    Raises:
+        UsageError: no run folder or data set is named, or TF_CONFIG cannot be used.
+    """
     if "run" not in command.groups or "doctor" in command.groups:
         return
+    this_worker(config.devices)
     if not config.probe.preview_views:
         config.require_model_dir()
     if not config.transfers.datasets and "imported" not in command.groups:

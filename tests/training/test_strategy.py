@@ -14,10 +14,10 @@ import pytest
 import tensorflow as tf
 
 from tf_simclr import pretrain
+from tf_simclr.cluster import Worker, this_worker
 from tf_simclr.config import Config, Steps
 from tf_simclr.errors import UsageError
 from tf_simclr.training import build, checkpoints, data_service, inputs, strategy
-from tf_simclr.training.cluster import Worker, this_worker
 
 ROOT = Path(__file__).resolve().parents[2]
 Make = Callable[..., Config]

@@ -22,11 +22,11 @@ from etils import epath
 import tf_simclr
 from tf_simclr import config as config_lib
 from tf_simclr import flag_definitions
+from tf_simclr.cluster import this_worker
 from tf_simclr.config import Config
 from tf_simclr.data import Source
 from tf_simclr.errors import UsageError
 from tf_simclr.flag_definitions import Command
-from tf_simclr.training.cluster import this_worker
 
 PREPARED = {"config.json", "flags.cfg", "data.json", "labelled_ids.txt", "validation_ids.txt", "logs"}
 UNREACHABLE = (OSError, tf.errors.OpError)

@@ -7,9 +7,9 @@ import socket
 
 import tensorflow as tf
 
+from tf_simclr.cluster import this_worker
 from tf_simclr.config import Config, Devices
 from tf_simclr.errors import UsageError
-from tf_simclr.training.cluster import this_worker
 
 
 def set_up(config: Config) -> tf.distribute.Strategy:
