@@ -55,6 +55,19 @@ def test_compiled_equals_plain(layers: list, batch: tuple, surrounding: str) -> 
     np.testing.assert_allclose(call(*batch), plain(*batch), atol=1e-5)
 
 
+@pytest.mark.parametrize("whole", [False, True], ids=["the_pixels", "with_what_surrounds_them"])
+@pytest.mark.parametrize("brightness", ["additive", "multiplicative"])
+@pytest.mark.parametrize("order", ["fixed", "random"])
+def test_compiled_equals_plain_on_bytes(order: str, brightness: str, whole: bool) -> None:
+    """XLA may round one use of a pixel as a product and another as a part of a fused sum."""
+    layers = [ColorDistortion(order=order, brightness=brightness), GaussianBlur()]
+    plain, compiled = Augmentations(layers, jit_compile=False), Augmentations(layers)
+    views = np.random.default_rng(0).integers(0, 256, [16, 24, 24, 3]).astype(np.uint8)
+    uniforms = tf.random.stateless_uniform([16, plain.num_uniforms], [0, 5])
+    painted = tf.function(compiled.__call__, jit_compile=whole)(tf.constant(views), uniforms)
+    np.testing.assert_allclose(painted, plain(tf.constant(views), uniforms), atol=1e-5)
+
+
 def test_takes_uint8_views(layers: list, batch: tuple) -> None:
     augmentations = Augmentations(layers, jit_compile=False)
     views = tf.image.convert_image_dtype(batch[0], tf.uint8)

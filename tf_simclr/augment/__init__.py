@@ -44,7 +44,10 @@ class Augmentations:
         return self._paint(images, self.factors_from_uniforms(uniforms))
 
     def _apply(self, images: tf.Tensor, factors: dict[str, tf.Tensor]) -> tf.Tensor:
-        images = tf.image.convert_image_dtype(images, tf.float32)
+        # The clipping changes nothing but keeps XLA from fusing this product into the sum of the brightness:
+        # TensorFlow 2.21 does so for some uses of a pixel and not for others, and the red that is then not
+        # equal to the largest channel, itself, gives a pixel of a wrong hue.
+        images = tf.clip_by_value(tf.image.convert_image_dtype(images, tf.float32), 0.0, 1.0)
         for layer in self.layers:
             images = layer(images, factors)
         return images
