@@ -25,9 +25,9 @@ COMMAND = Command(
 
 
 def finetune(config: Config) -> None:
-    from tf_simclr.training import repeats, tuning
+    from tf_simclr.training import repeats, sweeping, tuning
 
-    protocol = tuning.sweep if config.freezing.sweep else tuning.finetune
+    protocol = sweeping.sweep if config.freezing.sweep else tuning.finetune
     repeats.over_seeds(config, COMMAND, lambda one: protocol(one, COMMAND))
 
 

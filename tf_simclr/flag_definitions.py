@@ -71,15 +71,28 @@ def require_complete(command: Command, config: Config) -> None:
     """What no run can do without, asked for before TensorFlow is imported.
 
     Raises:
-        UsageError: no run folder or data set is named, or TF_CONFIG cannot be used.
+        UsageError: no run folder or data set is named, TF_CONFIG cannot be used, or several workers are
+            given what makes several runs of one command.
     """
     if "run" not in command.groups or "doctor" in command.groups:
         return
-    this_worker(config.devices)
+    if this_worker(config.devices).count > 1:
+        _require_single_run(config)
     if not config.probe.preview_views:
         config.require_model_dir()
     if not config.transfers.datasets and "imported" not in command.groups:
         config.require_dataset()
+
+
+def _require_single_run(config: Config) -> None:
+    several = {
+        "sweep": config.freezing.sweep,
+        "seeds": config.repeats.seeds,
+        "compare_with": config.repeats.compare_with,
+    }
+    for flag, value in several.items():
+        if value:
+            raise UsageError(f"--{flag} is for one process: give it without TF_CONFIG, or leave it out")
 
 
 def help_text(command: Command, values: flags.FlagValues) -> str:

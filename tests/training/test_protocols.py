@@ -30,6 +30,7 @@ from tf_simclr.training import (
     mistakes,
     outcome,
     repeats,
+    sweeping,
     transferring,
     tuning,
     validating,
@@ -329,7 +330,7 @@ def test_workers_meet_before_data_are_opened(
     def meet(config: Config) -> None:
         raise Met
 
-    monkeypatch.setattr(tuning, "set_up", meet)
+    monkeypatch.setattr(sweeping if sweep else tuning, "set_up", meet)
     monkeypatch.setattr(data, "open_source", None)
     with pytest.raises(Met):
         finetune.finetune(tiny("finetune", sweep=sweep))

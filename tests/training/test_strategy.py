@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tf_simclr import pretrain
+from tf_simclr import finetune, pretrain
 from tf_simclr.cluster import Worker, this_worker
 from tf_simclr.config import Config, Steps
 from tf_simclr.errors import UsageError
@@ -93,6 +93,18 @@ def test_wrong_setups_end_with_exit_code_2(tmp_path: Path, monkeypatch: pytest.M
     assert done.stderr.count("\n") == 1
     assert "TF_CONFIG" in done.stderr
     assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("flags", [["--sweep"], ["--seeds=0,1"], ["--compare_with=runs/other"]])
+def test_several_workers_do_one_run(
+    flags: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    cluster = {"cluster": {"worker": HOSTS}, "task": {"type": "worker", "index": 0}}
+    monkeypatch.setenv("TF_CONFIG", json.dumps(cluster))
+    run = tmp_path / "run"
+    assert finetune.main(["--dataset=digits", f"--model_dir={run}", *flags]) == 2
+    assert f"{flags[0].partition('=')[0]} is for one process" in capsys.readouterr().err
+    assert not run.exists()
 
 
 @pytest.mark.parametrize(

@@ -1,23 +1,15 @@
-"""Fine-tuning: once, or over a grid of learning rates and weight decays (App. B.5, B.8)."""
+"""Fine-tuning on the labels that are given (App. B.5)."""
 
 from __future__ import annotations
 
-import itertools
-import math
 from typing import Any
-
-import numpy as np
-import tensorflow as tf
-from etils import epath
 
 from tf_simclr import data
 from tf_simclr.config import Config
 from tf_simclr.data import Source
-from tf_simclr.errors import Diverged, UsageError
-from tf_simclr.evaluation.metrics import Metric
 from tf_simclr.flag_definitions import Command
-from tf_simclr.training import build, inputs, labelled, outcome, splits
-from tf_simclr.training.fit import Speed, fit
+from tf_simclr.training import build, inputs, labelled, outcome
+from tf_simclr.training.fit import fit
 from tf_simclr.training.loading import initialize_encoder
 from tf_simclr.training.plan import print_plan
 from tf_simclr.training.run_folder import RunFolder
@@ -26,7 +18,6 @@ from tf_simclr.training.strategy import set_up
 from tf_simclr.training.validating import Selection
 
 HELD_OUT = 0.1  # of the labelled images, where a data set has no validation split
-Row = dict[str, Any]
 
 
 def finetune(config: Config, command: Command) -> None:
@@ -46,7 +37,7 @@ def train_and_test(
     labelled.require_classes(train)
     validation, num_labels = None, train.num_examples
     if config.freezing.select_on_validation:
-        train, validation = _hold_out(train, config.run.seed)
+        train, validation = hold_out(train, config.run.seed)
     config = _adapted(config, train)
     steps = config.steps(train.num_examples)
     run = RunFolder.open(config, command)
@@ -90,107 +81,9 @@ def _ids(source: Source) -> str:
     return "".join(f"{record['id'].decode()}\n" for record in source.records().as_numpy_iterator())
 
 
-def sweep(config: Config, command: Command) -> None:
-    """Chooses rate and decay on validation images, trains on these too, and tests once (App. B.8).
-
-    Each point of the grid has a run folder of its own, MODEL_DIR/sweep/..., so that a sweep goes on where
-    it stopped; the model that was tested is in MODEL_DIR/chosen. A point that diverges is out of the choice.
-
-    Raises:
-        UsageError: every point diverged, or a point's folder holds a run with other flags.
-    """
-    set_up(config)  # as in `finetune`
-    run = RunFolder.open(config, command)
-    named = splits.of_protocol(config)
-    train, validation = _parts(config, named)
-    rows: list[Row] = []
-    for rate, decay in _grid(config):
-        tf.keras.backend.clear_session()
-        point = _point(config, rate, decay, run.path / "sweep" / f"lr_{rate:g}_wd_{decay:g}")
-        figure = _measured(point, command, train, validation, named.metric)
-        rows.append({"learning_rate": rate, "weight_decay": decay, "validation": figure})
-    print(_table(rows, named.metric))
-    finite = [row for row in rows if row["validation"] is not None]
-    if not finite:
-        raise UsageError("--sweep_learning_rates: training diverged at every point; give lower rates")
-    best = max(finite, key=lambda row: row["validation"])
-    chosen = _point(config, best["learning_rate"], best["weight_decay"], run.path / "chosen")
-    chosen = chosen.replace(train_split=named.both, eval_split=named.test)
-    tf.keras.backend.clear_session()
-    finetune(chosen, command)
-    _conclude(run, RunFolder(run.path / "chosen", chosen), rows, best)
-
-
-def _hold_out(source: Source, seed: int) -> tuple[Source, Source]:
+def hold_out(source: Source, seed: int) -> tuple[Source, Source]:
+    """The images to train on and those to choose by, a tenth of each class."""
     train, validation = data.split_validation(
         source.labels(), fraction=HELD_OUT, num_classes=source.num_classes, seed=seed
     )
     return source.subset(train), source.subset(validation)
-
-
-def _parts(config: Config, named: splits.Splits) -> tuple[Source, Source]:
-    """The images to train on and those to choose by."""
-    train = inputs.train_source(config.replace(train_split=named.train), labelled=True)
-    train = inputs.labelled_subset(config, train)
-    if not named.validation:
-        return _hold_out(train, config.run.seed)
-    return train, inputs.eval_source(config.replace(eval_split=named.validation))
-
-
-def _grid(config: Config) -> list[tuple[float, float]]:
-    """(learning rate, weight decay in the loss); the flag's decays are divided by the rate (App. B.8)."""
-    rates = _numbers("sweep_learning_rates", config.freezing.sweep_learning_rates)
-    decays = _numbers("sweep_weight_decays", config.freezing.sweep_weight_decays)
-    if min(rates) <= 0:
-        raise UsageError("--sweep_learning_rates: every rate must be greater than 0")
-    return [(rate, float(f"{decay / rate:.6g}")) for rate, decay in itertools.product(rates, decays)]
-
-
-def _numbers(flag: str, text: str) -> list[float]:
-    try:
-        numbers = [float(part) for part in text.split(",")]
-    except ValueError:
-        numbers = [math.nan]
-    if not all(math.isfinite(number) and number >= 0 for number in numbers):
-        raise UsageError(f"--{flag}={text}: give numbers from 0 on, separated by commas")
-    return numbers
-
-
-def _point(config: Config, rate: float, decay: float, folder: epath.Path) -> Config:
-    return config.replace(learning_rate=rate, weight_decay=decay, sweep=False, model_dir=str(folder))
-
-
-def _measured(
-    point: Config, command: Command, train: Source, validation: Source, metric: Metric
-) -> float | None:
-    """The validation figure of a point, from its folder where it was finished; None where it diverged."""
-    try:
-        return train_and_test(point, command, train, validation, reuse=True).get(metric)
-    except Diverged as error:
-        RunFolder(epath.Path(point.run.model_dir), point).write_result(diverged=str(error))
-        return None
-
-
-def _table(rows: list[Row], metric: str) -> str:
-    lines = [f"{'learning rate':>14}{'weight decay':>14}  validation {metric}, %"]
-    for row in rows:
-        figure = "diverged" if row["validation"] is None else f"{row['validation']:.2f}"
-        lines.append(f"{row['learning_rate']:>14g}{row['weight_decay']:>14g}  {figure}")
-    return "\n".join(lines)
-
-
-def _conclude(run: RunFolder, chosen: RunFolder, rows: list[Row], best: Row) -> None:
-    """The sweep's own result: the chosen point's test figures, and the whole table."""
-    result = chosen.read_json("result.json")
-    run.write_json("data.json", chosen.read_json("data.json"))
-    with (chosen.path / "predictions.npz").open("rb") as file, np.load(file) as stored:
-        run.write_npz("predictions.npz", **stored)
-    outcome.conclude(
-        run,
-        result["steps"],
-        Speed(result["images_per_second"] or 0.0, result["wall_seconds"] or 0.0),
-        **{name: result[name] for name in outcome.FIGURES},
-        num_labels=result["num_labels"],
-        chosen=best,
-        sweep=rows,
-    )
