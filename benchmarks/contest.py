@@ -8,7 +8,7 @@ import os
 import platform
 import statistics
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -77,24 +77,61 @@ class Contest:
         return {**dataclasses.asdict(self), "claims": ratios}
 
 
-def take_turns(turns: Mapping[str, Callable[[], Any]], rounds: int | None = None) -> dict[str, list[float]]:
+@dataclasses.dataclass(frozen=True)
+class Turn:
+    """What is timed, `run`, on something that `prepare` makes anew outside of the time."""
+
+    prepare: Callable[[], Any]
+    run: Callable[[Any], None]
+
+
+def batches_turn(batches: Iterable[Any], count: int, use: Callable[[Iterator[Any]], Any] = next) -> Turn:
+    """`use` called `count` times on a new iterator that has given its first batch.
+
+    An old iterator would fill its buffer in others' turns, and a new one takes its time for planning, which a
+    run pays once.
+    """
+
+    def prepare() -> Iterator[Any]:
+        iterator = iter(batches)
+        next(iterator)
+        return iterator
+
+    def run(iterator: Iterator[Any]) -> None:
+        for _ in range(count):
+            use(iterator)
+
+    return Turn(prepare, run)
+
+
+def take_turns(
+    turns: Mapping[str, Turn | Callable[[], Any]], rounds: int | None = None
+) -> dict[str, list[float]]:
     """Seconds of every contestant in every round, after a turn each that does not count.
 
-    What a turn returns is thrown away outside of its time: a tf.data iterator waits for its autotuner to end.
-    Which one begins changes from round to round, so that a drift of the machine meets all alike.
+    What a turn was prepared with is thrown away outside of its time too: the end of a tf.data iterator waits
+    for its autotuner. Which one begins changes from round to round, so that a drift of the machine meets all
+    alike.
     """
-    for turn in turns.values():
-        turn()
     seconds: dict[str, list[float]] = {name: [] for name in turns}
     names = list(turns)
+    for name in names:
+        _timed(turns[name])
     for number in range(rounds or ROUNDS.value):
         first = number % len(names)
         for name in names[first:] + names[:first]:
-            began = time.perf_counter()
-            kept = turns[name]()
-            seconds[name].append(time.perf_counter() - began)
-            del kept
+            seconds[name].append(_timed(turns[name]))
     return seconds
+
+
+def _timed(turn: Turn | Callable[[], Any]) -> float:
+    prepared = turn.prepare() if isinstance(turn, Turn) else None
+    began = time.perf_counter()
+    if isinstance(turn, Turn):
+        turn.run(prepared)
+    else:
+        turn()
+    return time.perf_counter() - began
 
 
 def publish(benchmark: str, *contests: Contest, **extra: Any) -> None:

@@ -9,16 +9,14 @@ Without --images it draws pictures of ImageNet's usual size.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
 
 import tensorflow as tf
 from absl import app, flags
 
 from benchmarks import textbook
-from benchmarks.contest import Claim, Contest, publish, take_turns
+from benchmarks.contest import Claim, Contest, batches_turn, publish, take_turns
 from tf_simclr import data
 from tf_simclr.data.records import MemorySource
 
@@ -64,19 +62,6 @@ def in_memory(source: data.Source) -> data.Source:
     )
 
 
-def turn(batches: tf.data.Dataset) -> Callable[[], Any]:
-    """Pulls --count images out of a new iterator: an old one would fill its buffer in others' turns."""
-    finite = batches.take(COUNT.value // BATCH)
-
-    def pull() -> Any:
-        iterator = iter(finite)
-        for _ in range(COUNT.value // BATCH):
-            next(iterator)
-        return iterator
-
-    return pull
-
-
 def draw_pictures(folder: str, count: int = 100) -> None:
     """Smooth noise of 500 x 375 pixels, as JPEG of about 90 kB."""
     for number in range(count):
@@ -91,11 +76,12 @@ def main(arguments: list[str]) -> None:
     with TemporaryDirectory() as folder:
         if not IMAGES.value:
             draw_pictures(folder)
-        batches = batches_of(IMAGES.value or folder)
+        count = COUNT.value // BATCH
+        turns = {name: batches_turn(each, count) for name, each in batches_of(IMAGES.value or folder).items()}
         contest = Contest(
             f"two {SIZE} px views of {'photographs' if IMAGES.value else 'drawn pictures'}",
-            take_turns({name: turn(one) for name, one in batches.items()}),
-            amount=COUNT.value // BATCH * BATCH,
+            take_turns(turns),
+            amount=count * BATCH,
             unit="images",
             claims=[
                 Claim("ours", "textbook", 1.8),

@@ -6,7 +6,8 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +15,7 @@ import pytest
 import tensorflow as tf
 
 from benchmarks import accelerator, figure, textbook
-from benchmarks.contest import Claim, Contest, take_turns
+from benchmarks.contest import Claim, Contest, batches_turn, take_turns
 from tf_simclr.models import ResNet
 from tf_simclr.objectives import nt_xent
 
@@ -26,6 +27,26 @@ def test_turns_are_taken_in_every_round_by_all_and_the_first_does_not_count() ->
     seconds = take_turns({name: lambda name=name: order.append(name) for name in "abc"}, rounds=3)
     assert "".join(order) == "abc" + "abc" + "bca" + "cab"
     assert {name: len(each) for name, each in seconds.items()} == {"a": 3, "b": 3, "c": 3}
+
+
+def test_an_iterators_start_and_its_first_batch_do_not_count() -> None:
+    begun: list[float] = []
+
+    def batches() -> Iterator[int]:
+        time.sleep(0.3)
+        begun.append(1.0)
+        yield from range(10)
+
+    class Batches:
+        def __iter__(self) -> Iterator[int]:
+            return batches()
+
+    seen: list[int] = []
+    turn = batches_turn(Batches(), 3, lambda iterator: seen.append(next(iterator)))
+    [seconds] = take_turns({"a": turn}, rounds=1)["a"]
+    assert seconds < 0.3
+    assert len(begun) == 2
+    assert seen == [1, 2, 3] * 2
 
 
 def test_a_ratio_is_the_median_of_the_rounds_own() -> None:

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import copy
 import itertools
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
 from tf_simclr.augment.keras_cv_layers import keras_cv_layers
+from tf_simclr.augment.pixels import as_float
 from tf_simclr.errors import UsageError
 
 JITTER_PROBABILITY = 0.8  # App. A
@@ -18,14 +20,19 @@ OPERATIONS = ("brightness", "contrast", "saturation", "hue")  # in the order of 
 ORDERS = tuple(itertools.permutations(OPERATIONS))  # the 24 that order="random" draws from
 
 # Saturation and hue touch different channels of HSV and so commute: every order of the four fits into
-# these five slots, if an image takes each operation in one of them and its identity in the others.
-_SLOTS = (
-    ("saturation", "hue"),
-    ("brightness", "contrast"),
-    ("saturation", "hue"),
-    ("brightness", "contrast"),
-    ("saturation", "hue"),
+# five slots, numbered here, if an image takes each operation in one of them and its identity in the others.
+_PIECES = (
+    (("saturation",), 0),
+    (("hue",), 0),
+    (("brightness", "contrast"), 1),
+    (("saturation",), 2),
+    (("hue",), 2),
+    (("brightness", "contrast"), 3),
+    (("saturation",), 4),
+    (("hue",), 4),
 )
+
+Factors = dict[str, tf.Tensor]
 
 
 class ColorDistortion:
@@ -63,6 +70,8 @@ class ColorDistortion:
         self._saturation = layers.RandomSaturation(factor=0.5, dtype="float32")
         self._hue = layers.RandomHue(factor=0.0, value_range=(0.0, 1.0), dtype="float32")
         self._grey = layers.Grayscale(output_channels=3, dtype="float32")
+        self._jitter: Callable[..., tf.Tensor] = self._jitter_piece
+        self._finish: Callable[..., tf.Tensor] = self._finish_piece
 
     @property
     def num_uniforms(self) -> int:
@@ -80,7 +89,7 @@ class ColorDistortion:
             "hue": (-0.2 * self.strength, 0.2 * self.strength),
         }
 
-    def factors_from_uniforms(self, uniforms: tf.Tensor) -> dict[str, tf.Tensor]:
+    def factors_from_uniforms(self, uniforms: tf.Tensor) -> Factors:
         """Turns U[0, 1) numbers [..., num_uniforms] into factors, each [...].
 
         Returns:
@@ -96,32 +105,61 @@ class ColorDistortion:
             factors["order"] = tf.cast(factors["order"] * len(ORDERS), tf.int32)
         return factors
 
-    def draw(self, batch_size: int, seed: Sequence[int] | tf.Tensor) -> dict[str, tf.Tensor]:
+    def draw(self, batch_size: int, seed: Sequence[int] | tf.Tensor) -> Factors:
         """Factors of `batch_size` views, a function of `seed` (two integers) alone."""
         return self.factors_from_uniforms(tf.random.stateless_uniform([batch_size, self.num_uniforms], seed))
 
-    def __call__(self, images: tf.Tensor, factors: dict[str, tf.Tensor]) -> tf.Tensor:
-        """Distorts float32 images [B, H, W, 3] in [0, 1]; those drawn for nothing pass bit for bit."""
-        jitter = self._jitter_fixed if self.order == "fixed" else self._jitter_random
-        jittered = jitter(images, factors)
-        images = tf.where(_per_image(factors["jitter"]), jittered, images)
-        return tf.where(_per_image(factors["grey"]), self._grey.augment_images(images), images)
+    def __call__(self, images: tf.Tensor, factors: Factors) -> tf.Tensor:
+        """Distorts images [B, H, W, 3], uint8 or float32 in [0, 1], to float32 in [0, 1].
 
-    def _jitter_fixed(self, images: tf.Tensor, factors: dict[str, tf.Tensor]) -> tf.Tensor:
-        for name in OPERATIONS:
-            images = self._adjust(name, images, factors[name])
-        return images
+        Those drawn for nothing pass bit for bit.
+        """
+        *pieces, last = self._pieces_fixed(factors) if self.order == "fixed" else self._pieces_random(factors)
+        jittered = images
+        for piece in pieces:
+            jittered = self._jitter(jittered, piece)
+        return self._finish(images, jittered, last, factors["jitter"], factors["grey"])
 
-    def _jitter_random(self, images: tf.Tensor, factors: dict[str, tf.Tensor]) -> tf.Tensor:
+    def compiled(self) -> ColorDistortion:
+        """The same, compiled by XLA in pieces that convert to HSV once at most.
+
+        In one piece a conversion computes what comes before it again for each channel that it reads.
+        """
+        twin = copy.copy(self)
+        twin._jitter = tf.function(self._jitter_piece, jit_compile=True)
+        twin._finish = tf.function(self._finish_piece, jit_compile=True)
+        return twin
+
+    def _pieces_fixed(self, factors: Factors) -> list[Factors]:
+        names = (("brightness", "contrast"), ("saturation",), ("hue",))
+        return [{name: factors[name] for name in piece} for piece in names]
+
+    def _pieces_random(self, factors: Factors) -> list[Factors]:
         slot_of = tf.gather(_slots_of_orders(), factors["order"])  # [B, 4]
         identity = {"brightness": 0.0, "contrast": 1.0, "saturation": 1.0, "hue": 0.0}
         if self.brightness == "multiplicative":
             identity["brightness"] = 1.0
-        for slot, names in enumerate(_SLOTS):
-            for name in names:
-                taken = slot_of[:, OPERATIONS.index(name)] == slot  # [B]
-                images = self._adjust(name, images, tf.where(taken, factors[name], identity[name]))
+
+        def in_slot(name: str, slot: int) -> tf.Tensor:
+            taken = slot_of[:, OPERATIONS.index(name)] == slot  # [B]
+            return tf.where(taken, factors[name], identity[name])
+
+        return [{name: in_slot(name, slot) for name in names} for names, slot in _PIECES]
+
+    def _jitter_piece(self, images: tf.Tensor, factors: Factors) -> tf.Tensor:
+        images = as_float(images)
+        for name in OPERATIONS:
+            if name in factors:
+                images = self._adjust(name, images, factors[name])
         return images
+
+    def _finish_piece(
+        self, images: tf.Tensor, jittered: tf.Tensor, factors: Factors, jitter: tf.Tensor, grey: tf.Tensor
+    ) -> tf.Tensor:
+        """The last piece of the jitter, and which of an image's versions is its result."""
+        jittered = self._jitter_piece(jittered, factors)
+        images = tf.where(_per_image(jitter), jittered, as_float(images))
+        return tf.where(_per_image(grey), self._grey.augment_images(images), images)
 
     def _adjust(self, name: str, images: tf.Tensor, factor: tf.Tensor) -> tf.Tensor:
         if name == "brightness" and self.brightness == "multiplicative":  # KerasCV has none

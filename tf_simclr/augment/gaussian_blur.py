@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import tensorflow as tf
 
 from tf_simclr.augment.keras_cv_layers import keras_cv_layers
+from tf_simclr.augment.pixels import as_float
 from tf_simclr.errors import UsageError
 
 
@@ -53,7 +54,11 @@ class GaussianBlur:
         return self.factors_from_uniforms(tf.random.stateless_uniform([batch_size, self.num_uniforms], seed))
 
     def __call__(self, images: tf.Tensor, factors: dict[str, tf.Tensor]) -> tf.Tensor:
-        """Blurs float32 images [B, H, W, 3] of static H and W; those not drawn pass bit for bit."""
+        """Blurs images [B, H, W, 3], uint8 or float32 in [0, 1], of static H and W, to float32.
+
+        Those not drawn pass bit for bit.
+        """
+        images = as_float(images)
         height, width = images.shape[1:3]
         radius = int(height // 10 / 2)  # authors' code: 11 at 224 px, 1 at 32 px, none below 20 px
         if radius == 0:
@@ -64,6 +69,10 @@ class GaussianBlur:
         planes = _band_matrices(kernels, height) @ planes @ _band_matrices(kernels, width)
         blurred = tf.transpose(planes, [0, 2, 3, 1])
         return tf.where(factors["blur"][:, tf.newaxis, tf.newaxis, tf.newaxis], blurred, images)
+
+    def compiled(self) -> Callable[..., tf.Tensor]:
+        """The same, compiled by XLA."""
+        return tf.function(self.__call__, jit_compile=True)
 
     def get_config(self) -> dict[str, Any]:
         """The constructor's arguments."""
