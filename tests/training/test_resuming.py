@@ -91,7 +91,9 @@ def test_an_interrupted_run_goes_on_to_the_same_end(
     assert checkpoints.step_of(checkpoints.find(config.run.model_dir)) == 2
     earlier = json.loads((folder_of(config) / "timing.json").read_text())["wall_seconds"]
     pretrain.pretrain(config)
-    assert "goes on from step 2" in capsys.readouterr().out
+    printed = capsys.readouterr().out
+    assert "goes on from step 2" in printed
+    assert "starts from this run's own checkpoint" in printed
     assert json.loads((folder_of(config) / "result.json").read_text())["wall_seconds"] > earlier > 0
     assert_same_run(folder_of(config), folder_of(pretrained))
 

@@ -8,6 +8,7 @@ import tensorflow as tf
 
 from tf_simclr.config import Steps
 from tf_simclr.data import Source
+from tf_simclr.training.checkpoints import prefixes
 from tf_simclr.training.run_folder import RunFolder
 
 
@@ -27,12 +28,18 @@ def print_plan(
         f"trained; {config.devices.precision}\n"
         f"  {steps.total:,} steps of {batch:,} images ({epochs:.4g} epochs), warm-up {steps.warmup:,}; "
         f"{config.optimization.optimizer}; {_replicas(strategy)}\n"
-        f"  starts from {config.checkpoints.checkpoint or 'random weights'}\n"
+        f"  starts from {_start(run)}\n"
         f"  run folder {run.path}",
         *(f"\n  warning: {line}" for line in _warnings(steps, batch, source.num_examples)),
         sep="",
         flush=True,
     )
+
+
+def _start(run: RunFolder) -> str:
+    if prefixes(run.checkpoints):
+        return "this run's own checkpoint"
+    return run.config.checkpoints.checkpoint or "random weights"
 
 
 def _warnings(steps: Steps, batch: int, images: int) -> Iterator[str]:
