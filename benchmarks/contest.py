@@ -85,16 +85,26 @@ class Turn:
     run: Callable[[Any], None]
 
 
-def batches_turn(batches: Iterable[Any], count: int, use: Callable[[Iterator[Any]], Any] = next) -> Turn:
+def batches_turn(
+    batches: Iterable[Any], count: int, use: Callable[[Iterator[Any]], Any] = next, settle: float = 0.0
+) -> Turn:
     """`use` called `count` times on a new iterator that has given its first batch.
 
-    An old iterator would fill its buffer in others' turns, and a new one takes its time for planning, which a
+    An old iterator would fill its buffer in others' turns; and a new one takes its time for planning, which a
     run pays once.
+
+    Args:
+        batches: without end.
+        count: batches a turn.
+        use: pulls one batch, and does with it what is measured.
+        settle: seconds to fill the buffers before the turn, where a batch's use takes longer than its making:
+            in the middle of a run, too, as many are made as used.
     """
 
     def prepare() -> Iterator[Any]:
         iterator = iter(batches)
         next(iterator)
+        time.sleep(settle)
         return iterator
 
     def run(iterator: Iterator[Any]) -> None:
@@ -125,12 +135,10 @@ def take_turns(
 
 
 def _timed(turn: Turn | Callable[[], Any]) -> float:
-    prepared = turn.prepare() if isinstance(turn, Turn) else None
+    timed = turn if isinstance(turn, Turn) else Turn(lambda: turn, lambda whole: whole())
+    prepared = timed.prepare()
     began = time.perf_counter()
-    if isinstance(turn, Turn):
-        turn.run(prepared)
-    else:
-        turn()
+    timed.run(prepared)
     return time.perf_counter() - began
 
 

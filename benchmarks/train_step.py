@@ -10,7 +10,7 @@ arithmetic and memory traffic a second, to hold against the device's data sheet.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -109,9 +109,11 @@ def our_steps(width: float, steps: int, policy: str = "float32") -> Turn:
 def fit(model: tf.keras.Model, batches: tf.data.Dataset, steps: int) -> Turn:
     """Steps of the compiled train function that `Model.fit` runs."""
     train = model.make_train_function()
-    return batches_turn(
-        batches, steps, lambda iterator: tf.nest.map_structure(lambda value: value.numpy(), train(iterator))
-    )
+
+    def use(iterator: Iterator[Any]) -> None:
+        tf.nest.map_structure(lambda value: value.numpy(), train(iterator))
+
+    return batches_turn(batches, steps, use, settle=1.0)
 
 
 def bare_steps(width: float, steps: int) -> Callable[[], Any]:

@@ -23,6 +23,7 @@ COMMANDS += ["transfer", "embed", "doctor"]
 LAYERS = [
     {"errors", "progress"},
     {"config"},
+    {"cluster"},
     {"flag_definitions"},
     {"data", "augment", "objectives", "optimizers"},
     {"models"},

@@ -72,19 +72,19 @@ def require_complete(command: Command, config: Config) -> None:
 
     Raises:
         UsageError: no run folder or data set is named, TF_CONFIG cannot be used, or several workers are
-            given what makes several runs of one command.
+            given what one process does.
     """
     if "run" not in command.groups or "doctor" in command.groups:
         return
     if this_worker(config.devices).count > 1:
-        _require_single_run(config)
+        _refuse_several_workers(config)
     if not config.probe.preview_views:
         config.require_model_dir()
     if not config.transfers.datasets and "imported" not in command.groups:
         config.require_dataset()
 
 
-def _require_single_run(config: Config) -> None:
+def _refuse_several_workers(config: Config) -> None:
     several = {
         "sweep": config.freezing.sweep,
         "seeds": config.repeats.seeds,

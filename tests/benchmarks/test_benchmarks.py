@@ -29,24 +29,26 @@ def test_turns_are_taken_in_every_round_by_all_and_the_first_does_not_count() ->
     assert {name: len(each) for name, each in seconds.items()} == {"a": 3, "b": 3, "c": 3}
 
 
-def test_an_iterators_start_and_its_first_batch_do_not_count() -> None:
-    begun: list[float] = []
+def test_an_iterators_start_its_first_batch_and_its_full_buffers_do_not_count() -> None:
+    made: list[int] = []
 
-    def batches() -> Iterator[int]:
+    def numbers() -> Iterator[int]:
         time.sleep(0.3)
-        begun.append(1.0)
-        yield from range(10)
+        for number in range(1000):
+            made.append(number)
+            yield number
 
-    class Batches:
-        def __iter__(self) -> Iterator[int]:
-            return batches()
-
+    batches = tf.data.Dataset.from_generator(numbers, output_signature=tf.TensorSpec([], tf.int32))
+    turn = batches_turn(batches.prefetch(5), 3, lambda iterator: seen.append(int(next(iterator))), settle=0.2)
     seen: list[int] = []
-    turn = batches_turn(Batches(), 3, lambda iterator: seen.append(next(iterator)))
     [seconds] = take_turns({"a": turn}, rounds=1)["a"]
-    assert seconds < 0.3
-    assert len(begun) == 2
+    assert seconds < 0.2
     assert seen == [1, 2, 3] * 2
+    iterator = turn.prepare()
+    before = len(made)
+    turn.run(iterator)
+    time.sleep(0.1)
+    assert len(made) - before == 3
 
 
 def test_a_ratio_is_the_median_of_the_rounds_own() -> None:

@@ -19,13 +19,13 @@ class Augmentations:
     Args:
         layers: such as `[ColorDistortion(), GaussianBlur()]`; an empty list is the identity.
         jit_compile: compile the pixel work with XLA, also where the surrounding train step is not
-            compiled (it is several times as fast on CPU). H and W must be static either way.
+            compiled. H and W must be static either way.
     """
 
     def __init__(self, layers: Sequence[ColorDistortion | GaussianBlur], jit_compile: bool = True) -> None:
         self.layers = tuple(layers)
         self.num_uniforms = sum(layer.num_uniforms for layer in self.layers)
-        self._painters = [layer.compiled() if jit_compile else layer for layer in layers]
+        self._painters = [layer.compiled() if jit_compile else layer for layer in self.layers]
 
     def factors_from_uniforms(self, uniforms: tf.Tensor) -> dict[str, tf.Tensor]:
         """Turns U[0, 1) numbers [..., num_uniforms] into the factors of all layers, each [...]."""

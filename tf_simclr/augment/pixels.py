@@ -6,11 +6,11 @@ import tensorflow as tf
 
 
 def as_float(images: tf.Tensor) -> tf.Tensor:
-    """uint8 images to float32 in [0, 1]; float32 ones as they are.
+    """Images of any type to float32 in [0, 1]; float32 ones as they are.
 
-    The clipping changes nothing but keeps XLA from fusing this product into the sum of the brightness.
-    TensorFlow 2.21 does so for some uses of a pixel and not for others: the red that is then not equal to the
-    largest channel, itself, gives a pixel of a wrong hue.
+    The clipping changes no uint8 image. Where a whole step is compiled, XLA of TensorFlow 2.21 otherwise
+    fuses the product of the conversion into the sum of the brightness for some uses of a pixel only; no
+    channel then equals the largest one, and the hue is wrong.
     """
     if images.dtype == tf.float32:
         return images
