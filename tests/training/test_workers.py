@@ -81,10 +81,8 @@ def test_two_replicas_of_one_host_write_what_one_does(tmp_path: Path) -> None:
     finish(start(mirrored))  # goes on from one replica's checkpoint of step 2
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("killed", [0, 1])
-def test_a_killed_worker_stops_the_other_and_the_same_command_goes_on(tmp_path: Path, killed: int) -> None:
-    run = tmp_path / "run"
+def kill_one(run: Path, killed: int) -> None:
+    """Starts two workers, kills one after the first checkpoint, and waits for the other's end."""
     processes = workers([command(run), command(run)])
     wait_for_checkpoint(run, processes)
     os.kill(processes[killed].pid, signal.SIGKILL)
@@ -95,6 +93,16 @@ def test_a_killed_worker_stops_the_other_and_the_same_command_goes_on(tmp_path: 
     processes[killed].communicate()
     assert not (run / "result.json").exists()
 
+
+@pytest.mark.slow
+def test_a_killed_worker_stops_the_chief(tmp_path: Path) -> None:
+    kill_one(tmp_path / "run", 1)
+
+
+@pytest.mark.slow
+def test_a_killed_chief_stops_the_other_and_the_same_command_goes_on(tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    kill_one(run, 0)
     outputs = [finish(process) for process in workers([command(run), command(run)])]
     assert all(re.search(r"goes on from step [1-9]", output) for output in outputs), outputs
     assert rows(run)[-1]["step"] == "40"
