@@ -66,21 +66,16 @@ def labelled_subset(config: Config, source: Source) -> Source:
 
 def pretraining_batches(config: Config, source: Source, num_uniforms: int) -> BatchesFrom:
     """Two views an image, from a step on."""
-    source = _as_cached(config, source)
+    source, options = _as_cached(config, source), _of_training(config)
 
     def from_step(step: int, worker: int = 0, num_workers: int = 1) -> tf.data.Dataset:
         return data.pretraining_batches(
             source,
-            image_size=config.data.image_size,
-            batch_size=config.optimization.train_batch_size,
-            seed=config.run.seed,
             num_uniforms=num_uniforms,
             start_step=step,
             worker=worker,
             num_workers=num_workers,
-            crop_area_min=config.views.crop_area_min,
-            flip=config.views.use_flip,
-            shuffle_buffer=config.data.shuffle_buffer,
+            **options,
         )
 
     return through_services(config.devices.data_service, from_step)
@@ -88,23 +83,16 @@ def pretraining_batches(config: Config, source: Source, num_uniforms: int) -> Ba
 
 def training_batches(config: Config, source: Source) -> BatchesFrom:
     """One cropped and flipped image each, with its label, from a step on."""
-    source = _as_cached(config, source)
+    source, options = _as_cached(config, source), _of_training(config) | _of_evaluation(config)
 
     def from_step(step: int, worker: int = 0, num_workers: int = 1) -> tf.data.Dataset:
         return data.training_batches(
             source,
-            image_size=config.data.image_size,
-            batch_size=config.optimization.train_batch_size,
-            seed=config.run.seed,
             augment=config.labels.augment,
             start_step=step,
             worker=worker,
             num_workers=num_workers,
-            crop_area_min=config.views.crop_area_min,
-            flip=config.views.use_flip,
-            center_crop_fraction=config.data.center_crop_fraction or None,
-            resize_first=config.data.resize_first,
-            shuffle_buffer=config.data.shuffle_buffer,
+            **options,
         )
 
     return through_services(config.devices.data_service, from_step)
@@ -112,13 +100,28 @@ def training_batches(config: Config, source: Source) -> BatchesFrom:
 
 def evaluation_batches(config: Config, source: Source) -> tf.data.Dataset:
     """Every image once, centre crop, in the source's order."""
-    return data.evaluation_batches(
-        source,
-        image_size=config.data.image_size,
-        batch_size=config.data.eval_batch_size,
-        center_crop_fraction=config.data.center_crop_fraction or None,
-        resize_first=config.data.resize_first,
-    )
+    return data.evaluation_batches(source, batch_size=config.data.eval_batch_size, **_of_evaluation(config))
+
+
+def _of_training(config: Config) -> dict[str, Any]:
+    """What random crops and the order of the images depend on."""
+    return {
+        "image_size": config.data.image_size,
+        "batch_size": config.optimization.train_batch_size,
+        "seed": config.run.seed,
+        "crop_area_min": config.views.crop_area_min,
+        "flip": config.views.use_flip,
+        "shuffle_buffer": config.data.shuffle_buffer,
+    }
+
+
+def _of_evaluation(config: Config) -> dict[str, Any]:
+    """What the one view of an image without random crops depends on."""
+    return {
+        "image_size": config.data.image_size,
+        "center_crop_fraction": config.data.center_crop_fraction or None,
+        "resize_first": config.data.resize_first,
+    }
 
 
 def _as_cached(config: Config, source: Source) -> Source:
