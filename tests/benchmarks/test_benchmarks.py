@@ -107,6 +107,14 @@ def run(benchmark: str, tmp_path: Path, *arguments: str) -> dict[str, object]:
     return json.loads(file.read_text())
 
 
+def test_benchmarks_find_keras_2_on_any_tensorflow() -> None:
+    program = "from benchmarks.train_step import augment; augment.ColorDistortion()"
+    done = subprocess.run(
+        [sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("benchmark", "arguments"),
