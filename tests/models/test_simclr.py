@@ -261,6 +261,48 @@ def test_micro_batches_must_divide_the_images() -> None:
 
 
 @pytest.mark.usefixtures("float64")
+@pytest.mark.parametrize("micro_batches", [1, 3])
+def test_regularisers_of_a_users_encoder_are_minimised(micro_batches: int) -> None:
+    """Half the squared norm of the kernels, as a regulariser, is what `l2` is."""
+
+    def encoder(strength: float) -> tf.keras.Model:
+        regularizer = tf.keras.regularizers.L2(strength / 2)
+        layers = [tf.keras.layers.Conv2D(4, 3, use_bias=False, kernel_regularizer=regularizer)]
+        return tf.keras.Sequential(
+            [tf.keras.Input([SIDE, SIDE, 3]), *layers, tf.keras.layers.GlobalAveragePooling2D()]
+        )
+
+    def trained(strength: float, **options: Any) -> np.ndarray:
+        model = make(encoder=lambda: encoder(strength), head="dense", num_classes=0, **options)
+        model.projection_head.trainable = False  # `l2` is its, too
+        model.compile(tf.keras.optimizers.SGD(0.1))
+        train(model, batch(), 2)
+        return model.encoder.trainable_variables[0].numpy()
+
+    regularised = trained(0.5, micro_batches=micro_batches)
+    np.testing.assert_allclose(regularised, trained(0.0, l2=0.5), rtol=1e-9)
+    assert np.max(np.abs(regularised - trained(0.0))) > 1e-3
+
+
+def test_micro_batches_leave_alone_what_z_does_not_depend_on() -> None:
+    class Auxiliary(tf.keras.layers.Layer):
+        def build(self, shape: Any) -> None:
+            self.unused = self.add_weight("unused", [3])
+
+        def call(self, images: tf.Tensor) -> tf.Tensor:
+            return images
+
+    def encoder() -> tf.keras.Model:
+        return tf.keras.Sequential([tf.keras.Input([SIDE, SIDE, 3]), Auxiliary(), tf.keras.layers.Flatten()])
+
+    models = [make(encoder=encoder, head="dense", micro_batches=k) for k in (1, 2)]
+    before = values(models[1].encoder.trainable_variables)
+    losses = [train(model, batch(), 2)["contrastive_loss"] for model in models]
+    np.testing.assert_allclose(losses[0], losses[1], rtol=1e-3)
+    np.testing.assert_array_equal(before, values(models[1].encoder.trainable_variables))
+
+
+@pytest.mark.usefixtures("float64")
 def test_blocks_of_the_loss_change_nothing() -> None:
     plain, blocks = make(), make(block_size=4)
     train(plain, batch(), 2)

@@ -9,7 +9,14 @@ import tensorflow as tf
 
 from tf_simclr.models.compiling import example_image, exclude_from_decay
 from tf_simclr.models.heads import LinearClassifier
-from tf_simclr.models.losses import REPLICAS_AGREE, as_float, cross_entropy, kernels, replica_share
+from tf_simclr.models.losses import (
+    REPLICAS_AGREE,
+    as_float,
+    cross_entropy,
+    kernels,
+    layer_losses,
+    replica_share,
+)
 from tf_simclr.objectives.gather import num_replicas
 from tf_simclr.optimizers import kernels_l2
 
@@ -23,7 +30,7 @@ class Classifier(tf.keras.Model):
     A batch is a dict: `image` [b, H, W, 3], uint8 or float in [0, 1]; `label` [b] integers.
 
     Args:
-        encoder: images to h [b, D].
+        encoder: images to h [b, D]; losses of its layers, such as regularisers of kernels, are minimised too.
         num_classes: C.
         projection_head: needed when `head_layer` is not 0; otherwise kept beside, for export.
         head_layer: the head layer whose output is classified; 0 is h (SimCLRv2 fine-tunes from 1).
@@ -94,6 +101,7 @@ class Classifier(tf.keras.Model):
             loss = objective = cross_entropy(logits, labels)
             if self.l2:
                 objective += replica_share(kernels_l2(kernels(self), self.l2))
+            objective += layer_losses(self, objective.dtype)
         self.optimizer.minimize(objective, self.trainable_variables, tape=tape)
         self.loss_mean.update_state(loss * num_replicas())
         self.top1.update_state(labels, logits)

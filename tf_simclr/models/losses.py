@@ -21,6 +21,11 @@ def replica_share(loss: tf.Tensor) -> tf.Tensor:
     return loss / tf.cast(tf.distribute.get_strategy().num_replicas_in_sync, loss.dtype)
 
 
+def layer_losses(model: tf.keras.Model, dtype: tf.DType) -> tf.Tensor:
+    """A replica's part of the losses that a user's own layers ask for, such as kernel regularisers."""
+    return replica_share(tf.add_n([tf.zeros([], dtype), *(tf.cast(loss, dtype) for loss in model.losses)]))
+
+
 def cross_entropy(logits: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
     """A replica's part of the mean softmax cross-entropy over the global batch: the parts add up to it.
 

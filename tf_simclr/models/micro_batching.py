@@ -86,15 +86,16 @@ def _loss_gradients(
 
 def _encoder_gradients(
     model: Any, chunks: Sequence[tf.Tensor], d_z: Sequence[tf.Tensor]
-) -> list[tuple[tf.Variable, tf.Tensor]]:
+) -> list[tuple[tf.Variable, tf.Tensor | None]]:
     """The gradients of encoder and head, summed chunk by chunk."""
     variables = _encoder_variables(model)
-    sums: list[tf.Tensor] = []
+    sums: list[tf.Tensor | None] = [None] * len(variables)  # None: z does not depend on it
     for chunk, d_chunk in zip(chunks, d_z, strict=True):
         with tf.GradientTape() as tape:
-            _, z = model.encode(after([d_chunk, *sums], chunk), training=True)
+            earlier = [value for value in sums if value is not None]
+            _, z = model.encode(after([d_chunk, *earlier], chunk), training=True)
         gradients = tape.gradient(z, variables, output_gradients=d_chunk)
-        sums = [a + b for a, b in zip(sums, gradients, strict=True)] if sums else gradients
+        sums = [_add(a, b) for a, b in zip(sums, gradients, strict=True)]
     return list(zip(variables, sums, strict=True))
 
 

@@ -11,7 +11,7 @@ from tf_simclr.augment import Augmentations
 from tf_simclr.models import micro_batching
 from tf_simclr.models.compiling import example_image, exclude_from_decay
 from tf_simclr.models.heads import LinearClassifier
-from tf_simclr.models.losses import REPLICAS_AGREE, cross_entropy, kernels, replica_share
+from tf_simclr.models.losses import REPLICAS_AGREE, cross_entropy, kernels, layer_losses, replica_share
 from tf_simclr.objectives import nt_xent
 from tf_simclr.objectives.gather import num_replicas, replica_id
 from tf_simclr.optimizers import kernels_l2
@@ -29,7 +29,8 @@ class SimCLR(tf.keras.Model):
     step, when absent); with an online classifier, `label` [N] integers.
 
     Args:
-        encoder: any Keras model that maps images [b, H, W, 3] in [0, 1] to h [b, D].
+        encoder: any Keras model that maps images [b, H, W, 3] in [0, 1] to h [b, D]; losses of its layers,
+            such as regularisers of kernels, are minimised too (of activities only with one micro-batch).
         projection_head: maps h to z [b, P].
         augmentations: colour distortion and blur, applied to the 2N views in the step; None: none.
         temperature: NT-Xent's (Eq. 1).
@@ -117,6 +118,7 @@ class SimCLR(tf.keras.Model):
         if self.l2:
             decayed = [*kernels(self.encoder), *kernels(self.projection_head)]
             loss += replica_share(tf.cast(kernels_l2(decayed, self.l2), loss.dtype))
+        loss += layer_losses(self, loss.dtype)
         if self.classifier is not None:
             loss += ONLINE_RATE * self._online_loss(h, batch["label"])
         return loss
