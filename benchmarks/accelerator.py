@@ -7,10 +7,12 @@ forward) or by the traffic of activations, whichever takes longer. A data sheet 
 from __future__ import annotations
 
 import dataclasses
-import time
+import statistics
+from collections.abc import Callable, Mapping
 
 import tensorflow as tf
 
+from benchmarks.contest import Contest, take_turns
 from tf_simclr import augment, models, optimizers
 
 PASSES = 3  # forward once, backward by inputs and by weights
@@ -59,33 +61,45 @@ def _elements(tensor: tf.Tensor) -> int:
     return tensor.shape.num_elements()
 
 
-def report(batch_size: int = 256, side: int = 224, steps: int = 20) -> str:
-    """Times a bfloat16 step of ResNet-50 on the GPU and states MAC and bytes a second."""
+def contest(
+    name: str, encoder_of: Callable[[], models.ResNet], batch_size: int, side: int, steps: int
+) -> Contest:
+    """Compiled bfloat16 steps of SimCLR on views that are on the device."""
     tf.keras.mixed_precision.set_global_policy("mixed_bfloat16")
-    encoder = models.ResNet(50)
+    encoder = encoder_of()
     augmentations = augment.Augmentations([augment.ColorDistortion(), augment.GaussianBlur()])
     model = models.SimCLR(encoder, models.ProjectionHead(), augmentations)
     model.compile(optimizers.LARS(0.3, weight_decay=1e-6), jit_compile=True)
     views = tf.cast(tf.random.uniform([batch_size, 2, side, side, 3], 0, 256, tf.int32), tf.uint8)
     batches = tf.data.Dataset.from_tensors({"views": views}).repeat()
+    tf.keras.mixed_precision.set_global_policy("float32")
     train, iterator = model.make_train_function(), iter(batches)
-    for _ in range(3):
-        logs = train(iterator)
-    _wait(logs)
-    began = time.perf_counter()
-    for _ in range(steps):
-        logs = train(iterator)
-    _wait(logs)
-    speed = steps * batch_size / (time.perf_counter() - began)
-    one = cost(encoder, side)
+
+    def turn() -> None:
+        for _ in range(steps):
+            logs = train(iterator)
+        tf.nest.map_structure(lambda value: value.numpy(), logs)
+
+    subject = f"train step, {name}, {batch_size} images of {side} px, bfloat16, XLA"
+    return Contest(subject, take_turns({"train step": turn}), steps * batch_size, "images", claims=[])
+
+
+def rates(contest: Contest, one: Cost) -> dict[str, float]:
+    """Arithmetic and traffic (of bfloat16) that the median turn did."""
+    speed = contest.amount / statistics.median(contest.seconds["train step"])
     gmacs, gigabytes = one.gmacs_of_image(), one.gigabytes_of_image(2)
+    return {
+        "gmacs_of_image": gmacs,
+        "teraflops": 2e-3 * gmacs * speed,
+        "gigabytes_of_image": gigabytes,
+        "terabytes_a_second": 1e-3 * gigabytes * speed,
+    }
+
+
+def text(found: Mapping[str, float]) -> str:
     return (
-        f"ResNet-50, {side} px, batch {batch_size}, bfloat16: {speed:,.0f} images/s\n"
-        f"  arithmetic: {gmacs:.1f} GMAC an image, {2e-3 * gmacs * speed:,.1f} TFLOP/s\n"
-        f"  traffic, at most: {gigabytes:.2f} GB an image, {1e-3 * gigabytes * speed:,.2f} TB/s\n"
+        f"  arithmetic: {found['gmacs_of_image']:.3g} GMAC an image, {found['teraflops']:.3g} TFLOP/s\n"
+        f"  traffic, at most: {found['gigabytes_of_image']:.3g} GB an image, "
+        f"{found['terabytes_a_second']:.3g} TB/s\n"
         "  divide by the data sheet's bfloat16 TFLOP/s and memory TB/s: the larger share is the step's limit"
     )
-
-
-def _wait(logs: dict[str, tf.Tensor]) -> None:
-    tf.nest.map_structure(lambda value: value.numpy(), logs)

@@ -17,8 +17,7 @@ import numpy as np
 import tensorflow as tf
 from absl import app, flags
 
-from benchmarks import textbook
-from benchmarks.accelerator import report as accelerator_report
+from benchmarks import accelerator, textbook
 from benchmarks.contest import Claim, Contest, Turn, batches_turn, cpu_features, publish, take_turns
 from tf_simclr import augment, data, models, optimizers
 from tf_simclr.data.records import MemorySource
@@ -38,9 +37,17 @@ def main(arguments: list[str]) -> None:
     if DEVICE.value == "GPU":
         if not tf.config.list_physical_devices("GPU"):
             raise app.UsageError("--device=GPU: TensorFlow finds no GPU")
-        print(accelerator_report())
+        of_the_gpu()
         return
     publish("train_step", *map(contest_of_width, WIDTHS.value), contest_of_colors())
+
+
+def of_the_gpu() -> None:
+    """ResNet-50 in place of all else, and what it asks of the device."""
+    contest = accelerator.contest("ResNet-50", lambda: models.ResNet(50), batch_size=256, side=224, steps=20)
+    found = accelerator.rates(contest, accelerator.cost(models.ResNet(50), 224))
+    publish("train_step", contest, accelerator=found)
+    print(accelerator.text(found))
 
 
 def contest_of_width(name: str) -> Contest:

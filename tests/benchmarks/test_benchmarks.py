@@ -93,6 +93,26 @@ def test_traffic_is_what_a_view_moves_without_the_weights() -> None:
     assert cost.elements == 64 * (3 + 4) + 64 * (4 + 4)
 
 
+def test_an_accelerators_step_is_timed_in_rounds_and_its_rates_follow(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(accelerator, "take_turns", lambda turns: take_turns(turns, rounds=2))
+    encoders = []
+
+    def encoder() -> ResNet:
+        encoders.append(ResNet(18, 0.0625, stem="cifar"))
+        return encoders[-1]
+
+    contest = accelerator.contest("tiny", encoder, batch_size=4, side=8, steps=2)
+    assert encoders[0].compute_dtype == "bfloat16"
+    assert (contest.amount, len(contest.seconds["train step"])) == (8, 2)
+    rates = accelerator.rates(contest, accelerator.Cost(macs=1e9, elements=1e9))
+    speed = 8 / np.median(contest.seconds["train step"])
+    assert rates["gmacs_of_image"] == 6  # two views, thrice
+    assert rates["teraflops"] == pytest.approx(2 * 6e9 * speed / 1e12)
+    assert rates["terabytes_a_second"] == pytest.approx(2 * 6e9 * speed / 1e12)
+
+
 def test_the_figure_shows_every_claim(tmp_path: Path) -> None:
     contest = Contest("subject", {"a": [1.0], "b": [2.0]}, 1, "runs", [Claim("a", "b", 1.5)])
     (tmp_path / "one.json").write_text(json.dumps({"contests": [contest.as_json()]}))

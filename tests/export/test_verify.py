@@ -136,6 +136,44 @@ def answers(change: Callable[[tf.Tensor], tf.Tensor]) -> Callable[[Any], None]:
     return breaks
 
 
+def statistics(root: Any) -> list[tf.Variable]:
+    trained = {id(variable) for variable in root.trainable_variables}
+    return [variable for variable in root.variables if id(variable) not in trained]
+
+
+def keeps_statistics(root: Any) -> None:
+    """Breaks a root: training moves no statistics."""
+    live, kept = root.__call__, statistics(root)
+
+    @tf.function
+    def traced(inputs: tf.Tensor, training: bool = False) -> tf.Tensor:
+        before = [tf.identity(variable) for variable in kept]
+        outputs = live(inputs, training=training)
+        for variable, value in zip(kept, before, strict=True):
+            variable.assign(value)
+        return outputs
+
+    for training in (False, True):
+        traced.get_concrete_function(IMAGES, training=training)
+    root.__call__ = traced
+
+
+def moves_statistics(root: Any) -> None:
+    """Breaks a root: inference moves a statistic."""
+    live, moved = root.__call__, statistics(root)[0]
+
+    @tf.function
+    def traced(inputs: tf.Tensor, training: bool = False) -> tf.Tensor:
+        outputs = live(inputs, training=training)
+        if not training:
+            moved.assign_add(tf.fill(moved.shape, 1e-7))
+        return outputs
+
+    for training in (False, True):
+        traced.get_concrete_function(IMAGES, training=training)
+    root.__call__ = traced
+
+
 def trains_what_it_does_not_list(root: Any) -> None:
     root.trainable_variables = [*root.trainable_variables, tf.Variable(1.0)]
 
@@ -154,6 +192,8 @@ def has_no_losses(root: Any) -> None:
         ("reusable interface", trains_what_it_does_not_list, "that variables does not"),
         ("reusable interface", holds_a_double, "expected float32 alone"),
         ("reusable interface", has_no_losses, "regularization_losses"),
+        ("training", keeps_statistics, "did not move with training=True"),
+        ("inference", moves_statistics, "moved with training=False"),
         ("gradients", answers(tf.stop_gradient), "no finite gradient with training=False"),
         ("fine-tuning", answers(lambda y: 11 * tf.stop_gradient(y) - 10 * y), "the loss went from"),
     ],

@@ -109,6 +109,17 @@ def test_saved_model_gives_the_same_outputs_and_runs_no_code(
     assert run.step == 1500
 
 
+def test_tf1_hub_module_gives_the_same_outputs(tmp_path: Path) -> None:
+    """A SavedModel by its files, with the names of TF1 and no step inside."""
+    parts = random_parts(*CASES["cifar"])
+    module = tmp_path / "hub" / "250"
+    write_tf1(module / "variables" / "variables", tf1_names(parts), step=None)
+    (module / "saved_model.pb").touch()
+    run = run_import(str(module), tmp_path / "run")
+    assert_same(run, parts)
+    assert run.step == 250
+
+
 def test_our_own_run_can_be_rebuilt(tmp_path: Path) -> None:
     parts = random_parts(*CASES["50_sk_se"])
     first = run_import(write_tf1(tmp_path / "model.ckpt-9", tf1_names(parts), step=9), tmp_path / "first")
