@@ -6,12 +6,14 @@ import dataclasses
 from pathlib import Path
 
 import pytest
+from etils import epath
 from hypothesis import given
 from hypothesis import strategies as st
 
 from tf_simclr import config as config_lib
 from tf_simclr import (
     embed,
+    evaluate,
     finetune,
     flag_definitions,
     knn,
@@ -55,6 +57,9 @@ def test_defaults_are_each_protocol_of_the_paper() -> None:
     assert (linear.weight_decay, linear.warmup_epochs) == (0, 0)
     tuned = parse(finetune.COMMAND).optimization
     assert (tuned.optimizer, tuned.learning_rate, tuned.train_epochs) == ("nesterov", 0.05, 60)
+    assert parse(finetune.COMMAND).labels.zero_init_logits_layer
+    transferred = parse(transfer.COMMAND).data
+    assert (transferred.center_crop_fraction, transferred.resize_first) == (1, True)  # App. B.8
 
 
 def test_command_line_beats_flagfile_beats_checkpoint_beats_default(run_folder: Path, tmp_path: Path) -> None:
@@ -72,6 +77,39 @@ def test_command_line_beats_flagfile_beats_checkpoint_beats_default(run_folder: 
         0.1,
         90,
     )  # never inherited
+
+
+def test_evaluate_takes_the_crop_of_the_run_that_trained_the_classifier(tmp_path: Path) -> None:
+    stored = Config("finetune").replace(dataset="digits", center_crop_fraction=0.5, resize_first=True)
+    (tmp_path / "config.json").write_text(stored.to_json())
+    view = parse(evaluate.COMMAND, f"--checkpoint={tmp_path}").data
+    assert (view.center_crop_fraction, view.resize_first) == (0.5, True)
+    view = parse(evaluate.COMMAND, f"--checkpoint={tmp_path}", "--center_crop_fraction=0.75").data
+    assert (view.center_crop_fraction, view.resize_first) == (0.75, True)
+    view = parse(knn.COMMAND, f"--checkpoint={tmp_path}").data  # k-NN's protocol is its own
+    assert (view.center_crop_fraction, view.resize_first) == (0, False)
+
+
+def test_a_sweep_stands_for_its_chosen_run(run_folder: Path) -> None:
+    stored = Config("finetune").replace(dataset="digits", batch_norm_decay=0.95)
+    (run_folder / "chosen").mkdir()
+    (run_folder / "chosen" / "config.json").write_text(stored.to_json())
+    assert flag_definitions.run_of(str(run_folder)) == run_folder / "chosen"
+    assert flag_definitions.stored_config(str(run_folder)) == stored
+    (run_folder / "checkpoints").mkdir()
+    assert flag_definitions.run_of(str(run_folder)) == run_folder
+
+
+def test_a_checkpoint_that_cannot_be_reached_is_a_mistake(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Unreachable(Exception):
+        """TensorFlow's errors of remote files are no OSError."""
+
+    def fail(path: object) -> bool:
+        raise Unreachable("File system scheme 's3' not implemented")
+
+    monkeypatch.setattr(type(epath.Path("/")), "is_dir", fail)
+    with pytest.raises(UsageError, match=r"--checkpoint=s3://b/run: cannot be read .File system scheme"):
+        flag_definitions.stored_config("s3://b/run")
 
 
 def test_the_order_of_flag_and_flagfile_does_not_matter(tmp_path: Path) -> None:

@@ -39,18 +39,18 @@ def main(command: Command, run: Callable[[Config], object], arguments: Sequence[
 
 
 def _run(run: Callable[[Config], object], config: Config) -> None:
-    """Runs the command; an image that cannot be decoded becomes a mistake that names it."""
+    """Runs the command; TensorFlow's errors about bad data or a lost worker become one line."""
     try:
         run(config)
     except (UsageError, Interrupted):
         raise
     except Exception as error:
-        from tf_simclr.training.mistakes import broken_image
+        from tf_simclr.training import mistakes
 
-        mistake = broken_image(error, config)
-        if mistake is None:
+        explained = mistakes.explained(error, config)
+        if explained is None:
             raise
-        raise mistake from error
+        raise explained from error
 
 
 def _details(error: UsageError) -> Sequence[str]:

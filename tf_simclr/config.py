@@ -21,9 +21,9 @@ def option(default: Any, help: str, **rules: Any) -> Any:
     """A field of a group: its default, its help text and its rules.
 
     Rules: `choices`; `minimum`, `maximum`, `above` (bounds); `form` (what a text must look like: a regular
-    expression, and how to say it; empty passes); `inherited` (a run given by --checkpoint
-    supplies it); `architecture` (inherited, and contradicting the checkpoint is an error); `may_change`
-    (a resumed run may set it anew).
+    expression, and how to say it; empty passes); `distinct` (parts between commas differ); `inherited` (a
+    run given by --checkpoint supplies it), `inherited_by` (to this command alone); `architecture` (inherited,
+    and contradicting the checkpoint is an error); `may_change` (a resumed run may set it anew).
     """
     return dataclasses.field(default=default, metadata={"help": help, **rules})
 
@@ -54,9 +54,12 @@ class Data:
         "share of the shorter side that evaluation keeps; 0: 0.875, all of it at or below 32 px",
         minimum=0,
         maximum=1,
+        inherited_by="evaluate",
     )
     resize_first: bool = option(
-        False, "evaluation resizes the shorter side first, then crops (App. B.5, B.8)"
+        False,
+        "evaluation resizes the shorter side first, then crops (App. B.5, B.8)",
+        inherited_by="evaluate",
     )
     cache_dataset: bool = option(
         False, "decode every image once, to uint8 with a shorter side of 1.15 * image_size at most"
@@ -266,7 +269,7 @@ class Freezing:
 class Transfers:
     """transfer"""
 
-    datasets: str = option("", "data sets, separated by commas; empty: --dataset")
+    datasets: str = option("", "data sets, separated by commas; empty: --dataset", distinct=True)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -288,6 +291,7 @@ class Repeats:
         "",
         "seeds to repeat the whole with, separated by commas; empty: --seed alone",
         form=(r"\d+( *, *\d+)*", "whole numbers from 0 on, separated by commas"),
+        distinct=True,
     )
     compare_with: str = option(
         "", "run folder to compare the predictions with, by paired tests (App. B.8)", may_change=True
@@ -402,6 +406,11 @@ class Config:
         _check_profiled(self.optimization.profile_steps)
         if self.data.cache_dir and not self.data.cache_dataset:
             raise UsageError(f"--cache_dir={self.data.cache_dir} goes with --cache_dataset; give both")
+        if self.probe.probe_dataset and not self.probe.probe_epochs:
+            raise UsageError(
+                f"--probe_dataset={self.probe.probe_dataset} goes with --probe_epochs, the epochs between "
+                "probes; give both"
+            )
 
     def require_model_dir(self) -> None:
         """UsageError where --model_dir is missing."""
@@ -514,6 +523,10 @@ def _check(name: str, value: Any, rules: Mapping[str, Any]) -> None:
         raise UsageError(f"--{name}={value}: give a finite number")
     if value and "form" in rules and not re.fullmatch(rules["form"][0], value):
         raise UsageError(f"--{name}={value}: give {rules['form'][1]}")
+    if "distinct" in rules and value:
+        parts = [part.strip() for part in value.split(",")]
+        if "" in parts or len(set(parts)) < len(parts):
+            raise UsageError(f"--{name}={value}: give different ones between commas")
     if "choices" in rules and value not in rules["choices"]:
         raise UsageError(f"--{name}={value}: choose one of {', '.join(map(str, rules['choices']))}")
     if "minimum" in rules and value < rules["minimum"]:

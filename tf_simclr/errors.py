@@ -22,6 +22,10 @@ class Diverged(UsageError):
     """A loss, or a feature, that is not finite."""
 
 
+class EmptySplit(UsageError):
+    """A split without images."""
+
+
 class DoesNotFit(UsageError):
     """A checkpoint of another architecture; the details are a table of what differs.
 

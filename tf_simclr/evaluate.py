@@ -19,10 +19,10 @@ COMMAND = Command(
 
 
 def evaluate(config: Config) -> None:
-    from tf_simclr.training import repeats
-
     if config.repeats.seeds:
         raise UsageError("--seeds: evaluating a classifier draws nothing; give the seeds to what trains it")
+    from tf_simclr.training import repeats
+
     repeats.over_seeds(config, COMMAND, evaluate_once)
 
 

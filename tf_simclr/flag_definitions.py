@@ -110,23 +110,47 @@ def flagfile(command: Command, config: Config) -> str:
 
 
 def stored_config(checkpoint: str) -> Config:
-    """The configuration of the run that `checkpoint` (a run folder or a checkpoint's prefix) belongs to."""
-    folder = run_of(checkpoint)
+    """The configuration of the run that `checkpoint` (a run folder or a checkpoint's prefix) belongs to.
+
+    Raises:
+        UsageError: there is no run, or it cannot be read.
+    """
     try:
-        return Config.from_json((folder / "config.json").read_text())
-    except OSError:
+        return read_config(run_of(checkpoint))
+    except UsageError:
+        raise
+    except FileNotFoundError:
         raise UsageError(
             f"--checkpoint={checkpoint}: no run here (config.json is missing); give a run folder, or "
             "RUN/checkpoints/ckpt-STEP, or import other weights with tf_simclr.import_official"
         ) from None
+    except Exception as error:  # of a remote file system, TensorFlow's own, which is not imported here
+        reason = " ".join(str(error).split())[:200]
+        raise UsageError(f"--checkpoint={checkpoint}: cannot be read ({reason})") from error
+
+
+def read_config(folder: epath.Path) -> Config:
+    """config.json of a run folder.
+
+    Raises:
+        FileNotFoundError: it is not there.
+        UsageError: it cannot be read.
+    """
+    try:
+        return Config.from_json((folder / "config.json").read_text())
+    except (FileNotFoundError, NotADirectoryError):
+        raise FileNotFoundError("config.json is missing") from None
     except (ValueError, KeyError, TypeError) as error:  # not UTF-8, not JSON, not ours
         raise UsageError(f"{folder / 'config.json'} cannot be used: {error}") from error
 
 
 def run_of(checkpoint: str) -> epath.Path:
-    """The run folder of a run folder or of a checkpoint's prefix, RUN/checkpoints/ckpt-STEP."""
+    """The run folder of a run folder, of a sweep's (its chosen run), or of RUN/checkpoints/ckpt-STEP."""
     path = epath.Path(checkpoint)
-    return path if path.is_dir() else path.parent.parent
+    if not path.is_dir():
+        return path.parent.parent
+    chosen = path / "chosen"
+    return chosen if not (path / "checkpoints").exists() and (chosen / "config.json").exists() else path
 
 
 def _options(kind: Any) -> list[tuple[str, Any, Mapping[str, Any]]]:
@@ -166,7 +190,7 @@ def _inherit(config: Config, stored: Config, given: set[str]) -> Config:
     for name, field, value in stored.options():
         rules = field.metadata
         architecture = rules.get("architecture", False)
-        if not (architecture or rules.get("inherited")):
+        if not (architecture or rules.get("inherited") or rules.get("inherited_by") == config.command):
             continue
         if name not in given or (name == "stem" and config.encoder.stem == "auto"):
             taken[name] = stored.stem if name == "stem" else value

@@ -19,12 +19,12 @@ COMMAND = Command(
 
 
 def knn(config: Config) -> None:
-    from tf_simclr.training import repeats
-
     if config.repeats.seeds and config.checkpoints.checkpoint:
         raise UsageError(
             "--seeds: k-NN of a checkpoint draws nothing, every seed gives the same; leave it out"
         )
+    from tf_simclr.training import repeats
+
     repeats.over_seeds(config, COMMAND, knn_once)
 
 
@@ -36,7 +36,7 @@ def knn_once(config: Config) -> None:
     run = training.RunFolder.open(config, COMMAND)
     training.set_up(config)
     training.print_evaluation_plan(run)
-    bank, queries = inputs.train_source(config, labelled=True), inputs.eval_source(config)
+    bank, queries = inputs.train_and_test_sources(config)
     encoder, head, step = loading.frozen_parts(config)
     run.write_data(queries)
 

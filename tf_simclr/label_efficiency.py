@@ -31,7 +31,7 @@ def label_efficiency(config: Config) -> None:
     run = training.RunFolder.open(config, COMMAND)
     training.set_up(config)
     training.print_evaluation_plan(run)
-    train, test = inputs.train_source(config, labelled=True), inputs.eval_source(config)
+    train, test = inputs.train_and_test_sources(config)
     encoder, step = training.frozen_encoder(config)
     run.write_data(train)
 

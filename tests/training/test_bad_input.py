@@ -12,6 +12,10 @@ import tensorflow as tf
 
 from tf_simclr import embed, evaluate, finetune, knn, linear_eval, transfer
 from tf_simclr.config import Config
+from tf_simclr.data.records import MemorySource
+from tf_simclr.errors import UsageError
+from tf_simclr.models import LinearClassifier
+from tf_simclr.training import LoadedRun
 
 LABELS = (("cat", 0), ("dog", 2))
 TINY = "--image_size=8 --resnet_depth=18 --width_multiplier=0.125 --proj_out_dim=8 --train_steps=1".split()
@@ -121,6 +125,19 @@ def test_data_with_fewer_classes_than_the_classifier(
     flags = [f"--checkpoint={pretrained.run.model_dir}", f"--dataset=folder:{images}"]
     assert evaluate.main([*flags, f"--model_dir={tmp_path / 'run'}"]) == 2
     assert "has 2 classes, the classifier of --checkpoint 10" in capsys.readouterr().err
+
+
+def test_data_with_other_classes_than_the_classifier() -> None:
+    classifier = LinearClassifier(2)
+
+    def require(trained: list[str], found: list[str]) -> None:
+        run = LoadedRun(Config("finetune"), 1, None, None, classifier, 0, tuple(trained), None, None)
+        run.require_classes(MemorySource("data", "test", "1", found, images=[b""], labels=[0], ids=["0"]))
+
+    require(["cat", "dog"], ["cat", "dog"])
+    require(["cat", "dog"], ["0", "1"])  # a CSV of numbers names no class
+    with pytest.raises(UsageError, match="class 1 is 'cow', for the classifier of --checkpoint 'dog'"):
+        require(["cat", "dog"], ["cat", "cow"])
 
 
 def test_seeds_where_nothing_is_drawn(

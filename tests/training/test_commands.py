@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import csv
 import json
+import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -16,7 +18,7 @@ from tf_simclr.config import Config
 from tf_simclr.errors import UsageError
 from tf_simclr.models import Classifier
 from tf_simclr.reports import plots
-from tf_simclr.training import outcome
+from tf_simclr.training import inputs, outcome, preview
 from tf_simclr.training.run_folder import RunFolder
 
 Make = Callable[..., Config]
@@ -65,6 +67,22 @@ def test_a_run_folder_holds_what_is_promised(pretrained: Config) -> None:
     assert "http" not in (folder / "report.html").read_text().replace("http://www.w3.org", "")
 
 
+def test_tensorboard_has_what_metrics_csv_has(pretrained: Config) -> None:
+    folder = Path(pretrained.run.model_dir)
+    with (folder / "metrics.csv").open() as file:
+        (row,) = csv.DictReader(file)
+    assert float(row["learning_rate"]) == pytest.approx(0.3 * 64 / 256 * (1 + math.cos(5 / 6 * math.pi)) / 2)
+    (events,) = (folder / "logs").glob("events.*")
+    shown = {
+        value.tag: (event.step, float(tf.make_ndarray(value.tensor)))
+        for event in tf.compat.v1.train.summary_iterator(str(events))
+        for value in event.summary.value
+    }
+    assert shown.keys() == row.keys()
+    for name, (step, value) in shown.items():
+        assert (step, value) == (6, pytest.approx(float(row[name]), rel=1e-5)), name
+
+
 def test_metrics_hold_no_timing_and_one_row_an_epoch(tiny: Make) -> None:
     config = tiny(train_steps=50)
     pretrain.pretrain(config)
@@ -82,7 +100,7 @@ def test_linear_eval_leaves_the_encoder_alone_and_says_so(linear: Config, pretra
     ours, theirs = training.load_run(linear.run.model_dir), training.load_run(pretrained.run.model_dir)
     for a, b in zip(ours.encoder.variables, theirs.encoder.variables, strict=True):
         np.testing.assert_array_equal(a.numpy(), b.numpy())
-    assert np.any(ours.classifier.dense.kernel.numpy())  # it began as zero
+    assert np.any(ours.classifier.dense.kernel.numpy())
 
 
 def test_linear_eval_fails_when_one_variable_is_not_frozen(
@@ -184,12 +202,14 @@ def test_label_efficiency_compares_four_contestants(
         optimizer="nesterov",
         num_draws=2,
         num_scratch_draws=1,
-        draws_labels_per_class="1,2",
+        draws_labels_per_class="all,1",
         train_batch_size=8,
         train_steps=2,
     )
     label_efficiency.label_efficiency(config)
-    assert len(result_of(config)["mean_and_std"]) == 8
+    result = result_of(config)
+    assert len(result["mean_and_std"]) == 8
+    assert result["top1"] == pytest.approx(result["mean_and_std"]["pretrained, all"][0], abs=0.01)
     table = capsys.readouterr().out
     for name in ("pretrained", "untrained", "raw pixels", "from scratch"):
         assert name in table
@@ -200,6 +220,18 @@ def test_preview_views_writes_a_picture_and_trains_nothing(tiny: Make, tmp_path:
     pretrain.pretrain(config)
     assert (tmp_path / "views.png").read_bytes().startswith(b"\x89PNG")
     assert not list(Path(config.run.model_dir).iterdir())
+
+
+def test_pictures_of_views_need_no_service_and_leave_the_cache_alone(tiny: Make, tmp_path: Path) -> None:
+    """Three services would not divide the two images of a picture's batch."""
+    config = tiny(
+        data_service="grpc://a:1,grpc://b:1,grpc://c:1", cache_dataset=True, cache_dir=str(tmp_path)
+    )
+    source = inputs.train_source(config)
+    run = RunFolder.open(config, pretrain.COMMAND)
+    preview.keep(run, source)
+    assert (run.path / "views.png").exists()
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize(
@@ -268,6 +300,16 @@ def test_folders_without_a_test_split_and_with_some_labels_pretrain(tiny: Make, 
     result = result_of(config)
     assert (result["top1"], result["num_eval_examples"]) == (None, 0)
     assert (Path(config.run.model_dir) / "views.png").exists()
+
+
+def test_a_test_split_without_images_is_not_asked_of_a_pretraining(tiny: Make, tmp_path: Path) -> None:
+    for split in ("train", "test"):
+        (tmp_path / split / "a").mkdir(parents=True)
+    tf.io.write_file(str(tmp_path / "train" / "a" / "0.png"), tf.io.encode_png(tf.zeros([9, 9, 3], tf.uint8)))
+    config = Config("pretrain").replace(dataset=f"folder:{tmp_path}")
+    assert inputs.optional_eval_source(config) is None
+    with pytest.raises(UsageError, match="split 'test' is empty"):
+        inputs.optional_eval_source(config.replace(eval_split="test"))
 
 
 def test_weight_decay_works_with_momentum_too(tiny: Make) -> None:

@@ -97,7 +97,7 @@ def test_linear_eval_by_lars(evaluating: Make, monkeypatch: pytest.MonkeyPatch) 
     result = result_of(config)
     assert result["encoder_sha256_before"] == result["encoder_sha256_after"]
     assert [type(optimizer) for optimizer in optimizers] == [LARS]
-    assert np.any(training.load_run(config.run.model_dir).classifier.dense.kernel.numpy())  # it began as zero
+    assert np.any(training.load_run(config.run.model_dir).classifier.dense.kernel.numpy())
 
 
 def test_linear_eval_on_a_head_layer_classifies_that_layer(evaluating: Make) -> None:
@@ -162,6 +162,12 @@ def test_seeds_give_mean_and_deviation(seeded: Config) -> None:
     chosen = [(folder_of(seeded) / f"seed_{s}" / "labelled_ids.txt").read_text() for s in (3, 4)]
     assert chosen[0] != chosen[1]
     assert (folder_of(seeded) / "report.html").exists()
+
+
+def test_the_weights_of_a_seed_are_in_its_own_run(seeded: Config) -> None:
+    with pytest.raises(UsageError, match=r"no checkpoint; give the run of one of its seeds, .*seed_3"):
+        training.load_run(seeded.run.model_dir)
+    assert training.load_run(f"{seeded.run.model_dir}/seed_4").classifier is not None
 
 
 def test_compare_with_stores_both_tests_for_each_seed(
@@ -295,6 +301,7 @@ def test_a_sweep_chooses_on_validation_and_tests_once(
     finetune.finetune(config)
     assert [run.path.name for run in trained] == ["chosen"]
     assert result_of(config)["sweep"] == result["sweep"]
+    assert training.load_run(config.run.model_dir).top1 == result["top1"]  # the chosen run stands for it
 
     for name in ("result.json", "config.json"):  # as if it had been interrupted
         (folder_of(config) / name).unlink()
@@ -405,7 +412,8 @@ def test_transfer_over_seeds_has_error_bars_and_comparisons_of_each_data_set(
 ) -> None:
     names = []
     for folder in (tmp_path / "a" / "oxford", tmp_path / "a_oxford"):  # alike but for a character
-        write_images(folder, {"train": 8, "test": 3})
+        validation = {"val": 2} if names else {}
+        write_images(folder, {"train": 8, "test": 3, **validation})
         names.append(f"folder:{folder}")
     config = tiny("transfer", checkpoint=pretrained.run.model_dir, datasets=",".join(names), seeds="0,1")
     transfer.transfer(config)
@@ -414,9 +422,11 @@ def test_transfer_over_seeds_has_error_bars_and_comparisons_of_each_data_set(
     assert [row["dataset"] for row in result["transfer"]] == names
     for row in result["transfer"]:
         assert row["test"] == pytest.approx(np.mean(row["per_seed"]))
-        assert row["test_std"] == pytest.approx(np.std(row["per_seed"], ddof=1))
+    drawn, given = result["transfer"]  # the images that choose l2
+    assert drawn["test_std"] == pytest.approx(np.std(drawn["per_seed"], ddof=1))
+    assert given["test_std"] is None
     assert (result["top1"], "per_seed" in result) == (None, False)
-    assert len(list((folder_of(config) / "features").iterdir())) == 2 * 2  # shared by the seeds
+    assert len(list((folder_of(config) / "features").iterdir())) == 2 + 3  # shared by the seeds
     assert len(list((folder_of(config) / "seed_0").glob("predictions_*.npz"))) == 2
 
     transfer.transfer(config.replace(compare_with=config.run.model_dir))
@@ -452,7 +462,7 @@ def test_a_broken_image_is_found_in_the_data_sets_of_transfer(tmp_path: Path) ->
     write_images(tmp_path / "data", {"train": 1, "val": 1, "test": 1})
     (tmp_path / "data" / "val" / "dark" / "0.png").write_bytes(b"\x89PNG broken")
     config = Config("transfer").replace(dataset="digits", datasets=f"digits,folder:{tmp_path / 'data'}")
-    found = mistakes.broken_image(tf.errors.InvalidArgumentError(None, None, "decode"), config)
+    found = mistakes.explained(tf.errors.InvalidArgumentError(None, None, "decode"), config)
     assert "val/dark/0.png" in str(found)
 
 

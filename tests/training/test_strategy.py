@@ -7,6 +7,7 @@ import os
 import re
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from unittest import mock
@@ -15,7 +16,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tf_simclr import finetune, pretrain
+from tests.training.conftest import TINY
+from tf_simclr import cli, finetune, pretrain
 from tf_simclr.cluster import Worker, this_worker
 from tf_simclr.config import Config, Steps
 from tf_simclr.errors import UsageError
@@ -38,6 +40,21 @@ def test_batches_that_do_not_divide_are_refused(options: dict[str, int], replica
     with pytest.raises(UsageError, match=message) as error:
         strategy.check_batch(Config("pretrain").replace(**options), replicas)
     assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"micro_batches": 3}, "--micro_batches=3 does not divide the 64 images"),
+        ({"loss_block_size": 65}, "--loss_block_size=65 does not fit: a replica has 64 images"),
+    ],
+)
+def test_a_run_whose_batch_does_not_divide_ends_with_exit_code_2(
+    options: dict[str, int], message: str, tiny: Make, capsys: pytest.CaptureFixture[str]
+) -> None:
+    asked = {**TINY, **options, "model_dir": tiny().run.model_dir}
+    assert pretrain.main([f"--{name}={value}" for name, value in asked.items()]) == 2
+    assert message in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
@@ -154,6 +171,29 @@ def test_steps_per_execution_change_no_row_and_no_weight(tiny: Make, pretrained:
             assert np.linalg.norm(own - other) <= 1e-4 * np.linalg.norm(other), name
 
 
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_worker_lost_at_any_time_is_one_line(
+    workers: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Not in training alone: batch statistics are read over replicas in an evaluation, too."""
+
+    def evaluate(config: Config) -> None:
+        raise tf.errors.UnavailableError(None, None, "Connection reset by peer\nand more")
+
+    task = {"type": "worker", "index": 0}
+    monkeypatch.setenv("TF_CONFIG", json.dumps({"cluster": {"worker": HOSTS[:workers]}, "task": task}))
+    given = ["--dataset=digits", "--model_dir=x"]
+    if workers == 1:
+        with pytest.raises(tf.errors.UnavailableError):
+            cli.main(pretrain.COMMAND, evaluate, given)
+        return
+    assert cli.main(pretrain.COMMAND, evaluate, given) == 75
+    assert capsys.readouterr().err == (
+        "pretrain: lost another worker (UnavailableError: Connection reset by peer); the newest checkpoint "
+        "is good; start every worker; run the same command again to go on\n"
+    )
+
+
 @pytest.mark.parametrize(("gpus", "compiled"), [([], False), (["GPU:0"], True)])
 def test_the_whole_step_is_compiled_where_that_pays(
     gpus: list[str], compiled: bool, monkeypatch: pytest.MonkeyPatch
@@ -187,6 +227,23 @@ def test_services_make_the_batches_that_the_process_would(tiny: Make, services: 
         for ours, theirs in zip(own, remote.take(2).as_numpy_iterator(), strict=True):
             for name, value in ours.items():
                 np.testing.assert_array_equal(value, theirs[name], err_msg=name)
+
+
+def test_a_second_worker_behind_a_dispatcher_is_found_out(
+    tiny: Make, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """It makes every batch a second time, from when the client has heard of it."""
+    service = tf.data.experimental.service
+    dispatcher = service.DispatchServer()
+    host = dispatcher.target.split("://")[1]
+    workers = [service.WorkerServer(service.WorkerConfig(dispatcher_address=host)) for _ in range(2)]
+    while dispatcher._num_workers() < len(workers):
+        time.sleep(0.1)
+    asked = {**TINY, "model_dir": tiny().run.model_dir, "data_service": dispatcher.target}
+    asked["train_steps"] = 2000
+    assert pretrain.main([f"--{name}={value}" for name, value in asked.items()]) == 2
+    line = capfd.readouterr().err.splitlines()[-1]
+    assert f"--data_service={dispatcher.target}: gives batches twice" in line
 
 
 def test_services_that_do_not_divide_the_batch_are_blamed(

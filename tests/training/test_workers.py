@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import json
 import os
 import re
 import shutil
@@ -10,11 +11,13 @@ import signal
 import subprocess
 import time
 from pathlib import Path
+from types import ModuleType
 
 import numpy as np
 import pytest
 
 from tests.training.processes import finish, start, workers
+from tf_simclr import finetune, linear_eval
 
 FLAGS = """
 --dataset=digits
@@ -116,6 +119,19 @@ def test_two_workers_write_one_run_folder_like_one_worker(tmp_path: Path) -> Non
         finish(process)
     finish(start([*command(alone), *FEW]))
     assert_alike(together, alone)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("evaluation", [finetune, linear_eval])
+def test_two_workers_train_on_labels_like_one(evaluation: ModuleType, tmp_path: Path) -> None:
+    flags = [*FLAGS, *FEW, "--learning_rate=0.5"]
+    alone, together = ([*flags, f"--model_dir={tmp_path / name}"] for name in ("alone", "together"))
+    for process in workers([["-m", evaluation.__name__, *together]] * 2):
+        finish(process)
+    assert evaluation.main(alone) == 0
+    results = [json.loads((tmp_path / name / "result.json").read_text()) for name in ("alone", "together")]
+    assert results[0]["top1"] == pytest.approx(results[1]["top1"], abs=2 * 100 / 360)  # two ties
+    assert_alike(tmp_path / "together", tmp_path / "alone")
 
 
 @pytest.mark.slow

@@ -15,7 +15,7 @@ from collections.abc import Iterator
 import tensorflow as tf
 
 from tf_simclr.data.records import UNLABELLED, FileSource
-from tf_simclr.errors import UsageError
+from tf_simclr.errors import EmptySplit, UsageError
 
 IMAGE_EXTENSIONS = ("jpg", "jpeg", "png", "gif", "bmp")
 _SPLIT_FOLDERS = ("train", "test", "validation", "val")
@@ -40,7 +40,7 @@ def open_folder(path: str, split: str, labels_csv: str = "") -> FileSource:
         rows = [row for part in parts for row in _folder_rows(path, prefixes[part], class_names)]
     if not rows:
         where = f"rows for it in {labels_csv}" if labels_csv else "images " + "/".join(IMAGE_EXTENSIONS)
-        raise UsageError(f"--dataset=folder:{path}: split {split!r} is empty, there are no {where}")
+        raise EmptySplit(f"--dataset=folder:{path}: split {split!r} is empty, there are no {where}")
     ids, labels = zip(*rows, strict=True)
     return FileSource(f"folder:{path}", split, class_names, root=path, labels=labels, ids=ids)
 

@@ -9,7 +9,7 @@ from typing import Any
 import tensorflow as tf
 
 from tf_simclr.data.records import UNLABELLED, Record, StreamSource
-from tf_simclr.errors import UsageError
+from tf_simclr.errors import EmptySplit, UsageError
 
 
 def tfds_splits(dataset: str, data_dir: str) -> tuple[str, ...]:
@@ -98,7 +98,7 @@ def _split_size(builder: Any, dataset: str, split: str) -> int:
     except (KeyError, ValueError, AssertionError) as error:
         raise UsageError(f"--dataset={dataset} has no split {split!r}; available: {available}") from error
     if size == 0:
-        raise UsageError(f"--dataset={dataset}: split {split!r} is empty; available: {available}")
+        raise EmptySplit(f"--dataset={dataset}: split {split!r} is empty; available: {available}")
     return size
 
 

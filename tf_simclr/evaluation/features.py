@@ -13,6 +13,7 @@ import tensorflow as tf
 from etils import epath
 
 from tf_simclr.errors import Diverged, UsageError
+from tf_simclr.npz import write_npz
 from tf_simclr.progress import progress_bar
 
 Encode = Callable[[tf.Tensor], tf.Tensor]
@@ -90,10 +91,7 @@ def cached_features(folder: str | os.PathLike[str], key: str, compute: Callable[
         pass  # missing or damaged: compute it
     features = compute()
     path.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = path.with_suffix(f".{os.getpid()}.tmp")
-    with unfinished.open("wb") as output:
-        np.savez(output, key=np.array(key), **features._asdict())
-    unfinished.replace(path)
+    write_npz(path, key=np.array(key), **features._asdict())
     return features
 
 

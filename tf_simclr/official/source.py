@@ -34,7 +34,10 @@ class Source:
     def __init__(self, path: str, *, ema: bool = False, flag: str = "source") -> None:
         self.path = path
         self._flag = f"--{flag}={path}"
-        self.prefix = find(path)
+        try:
+            self.prefix = find(path)
+        except tf.errors.OpError as error:  # of a remote file system
+            raise self._unreadable(error) from error
         try:
             self._reader = tf.train.load_checkpoint(self.prefix)
             shapes = self._reader.get_variable_to_shape_map()

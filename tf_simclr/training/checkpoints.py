@@ -9,6 +9,7 @@ from collections.abc import Mapping
 import tensorflow as tf
 from etils import epath
 
+from tf_simclr import flag_definitions
 from tf_simclr.errors import DoesNotFit, UsageError
 from tf_simclr.training import misfit
 
@@ -78,10 +79,12 @@ def find(checkpoint: str) -> str:
     """
     folder = epath.Path(checkpoint)
     if folder.is_dir():
-        found = prefixes(folder / "checkpoints")
-        if not found:
-            raise UsageError(f"--checkpoint={checkpoint}: the run has no checkpoint yet")
-        return found[-1]
+        found = prefixes(flag_definitions.run_of(checkpoint) / "checkpoints")
+        if found:
+            return found[-1]
+        seeds = sorted(str(one) for one in folder.glob("seed_*"))
+        one_of = f"; give the run of one of its seeds, such as {seeds[0]}" if seeds else " yet"
+        raise UsageError(f"--checkpoint={checkpoint}: the run has no checkpoint{one_of}")
     if not epath.Path(checkpoint + ".index").exists():
         raise UsageError(f"--checkpoint={checkpoint}: no such run folder or checkpoint")
     return checkpoint

@@ -42,15 +42,16 @@ def compare(config: Config, encoder: tf.keras.Model, train: Source, test: Source
 
 
 def conclude(run: RunFolder, rows: list[LabelEfficiency], step: int, test: Source) -> None:
-    """Prints the table, draws it, and writes result.json; `top1` is the pretrained encoder's, all labels."""
+    """Prints and draws the table, writes result.json; `top1` is the pretrained encoder's on all labels."""
     print(_table(rows))
     (run.path / "label_efficiency.png").write_bytes(plots.label_efficiency(rows))
     means = {
         f"{row.representation}, {row.labels_per_class or 'all'}": [round(row.mean, 2), round(row.std, 2)]
         for row in rows
     }
-    best = [row.mean for row in rows if row.representation == PRETRAINED][-1]
-    outcome.conclude(run, step, num_eval_examples=test.num_examples, top1=best, mean_and_std=means)
+    whole = [row.mean for row in rows if row.representation == PRETRAINED and row.labels_per_class is None]
+    top1 = whole[0] if whole else None
+    outcome.conclude(run, step, num_eval_examples=test.num_examples, top1=top1, mean_and_std=means)
 
 
 def _table(rows: list[LabelEfficiency]) -> str:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from typing import Any
 
 import tensorflow as tf
@@ -76,20 +75,10 @@ class Agreement:
         return self._strategy.experimental_local_results(self._strategy.run(replica, [value]))[0]
 
 
-@contextmanager
-def losing_workers(strategy: tf.distribute.Strategy) -> Iterator[None]:
-    """Turns the error that a dead worker causes in the others into one line.
-
-    Raises:
-        Interrupted: another worker is gone; what it saved last is good.
-    """
-    try:
-        yield
-    except LOST as error:
-        if not is_multi_worker(strategy):
-            raise
-        cause = (str(error).splitlines() or [""])[0][:200]
-        raise Interrupted(
-            f"lost another worker ({type(error).__name__}: {cause}); the newest checkpoint is good; "
-            "start every worker"
-        ) from error
+def lost_worker(error: Exception) -> Interrupted:
+    """What to say of the error, one of `LOST`, that a dead worker causes in the others."""
+    cause = (str(error).splitlines() or [""])[0][:200]
+    return Interrupted(
+        f"lost another worker ({type(error).__name__}: {cause}); the newest checkpoint is good; "
+        "start every worker"
+    )

@@ -13,7 +13,7 @@ from tf_simclr.errors import Interrupted, UsageError
 from tf_simclr.evaluation.features import encoder_sha256
 from tf_simclr.training.callbacks import Progress, Reporter, Saver, StepCallback
 from tf_simclr.training.checkpoints import Checkpoints
-from tf_simclr.training.distribution import Agreement, BatchesFrom, distributed_batches, losing_workers
+from tf_simclr.training.distribution import Agreement, BatchesFrom, distributed_batches
 from tf_simclr.training.profiling import profilers
 from tf_simclr.training.run_folder import RunFolder
 
@@ -45,7 +45,7 @@ def fit(
         watchers: further callbacks for a run that starts at a step; each acts before the step is saved.
 
     Raises:
-        Interrupted: SIGINT or SIGTERM came and everything is saved, or another worker is gone.
+        Interrupted: SIGINT or SIGTERM came and everything is saved.
         UsageError: the loss is not finite, no checkpoint can be read, or a frozen encoder is not the one
             that the run began with.
     """
@@ -75,20 +75,19 @@ def fit(
 
     saver = Saver(checkpoints, start, steps, agreement, keep_timing)
     try:
-        with losing_workers(strategy):
-            model.fit(
-                distributed_batches(strategy, batches_from, start, batch_size),
-                epochs=1,
-                steps_per_epoch=steps.total - start,
-                callbacks=[
-                    Reporter(run, start, steps, batch_size),
-                    *watchers(start),
-                    *profiling,
-                    progress,
-                    saver,
-                ],
-                verbose=0,
-            )
+        model.fit(
+            distributed_batches(strategy, batches_from, start, batch_size),
+            epochs=1,
+            steps_per_epoch=steps.total - start,
+            callbacks=[
+                Reporter(run, start, steps, batch_size),
+                *watchers(start),
+                *profiling,
+                progress,
+                saver,
+            ],
+            verbose=0,
+        )
     finally:  # Keras ends no training that raised
         saver.on_train_end()
         progress.on_train_end()

@@ -10,7 +10,8 @@ from tf_simclr import data
 from tf_simclr.config import Config
 from tf_simclr.data import Source
 from tf_simclr.data.records import IndexedSource
-from tf_simclr.errors import UsageError
+from tf_simclr.errors import EmptySplit, UsageError
+from tf_simclr.training import splits
 from tf_simclr.training.data_service import through_services
 from tf_simclr.training.distribution import BatchesFrom
 
@@ -31,6 +32,17 @@ def eval_source(config: Config, *, labelled: bool = True) -> Source:
     return _open(config, split, "eval_split", labelled)
 
 
+def train_and_test_sources(config: Config) -> tuple[Source, Source]:
+    """The labelled splits to train on, or k-NN's bank, and to test on.
+
+    Raises:
+        UsageError: as for either, or what is trained on would be tested on.
+    """
+    train, test = train_source(config, labelled=True), eval_source(config)
+    splits.require_apart(train.split, test.split)
+    return train, test
+
+
 def open_split(config: Config, split: str, flag: str) -> Source:
     """A labelled split, one label an image or several; `flag` is named in mistakes."""
     return _open(config, split, flag, labelled=True, multi_label=True)
@@ -42,12 +54,17 @@ def any_split(config: Config, split: str) -> Source:
 
 
 def optional_eval_source(config: Config) -> Source | None:
-    """The split to test the online classifier on; None where the data set has none and none is asked for."""
+    """The split to test the online classifier on; None where none is asked for and there is none to use."""
     config.require_dataset()
+    if config.data.eval_split:
+        return eval_source(config, labelled=False)
     known = data.available_splits(config.data.dataset, config.data.data_dir)
-    if not config.data.eval_split and not {"test", "validation", "val"} & set(known):
+    if not {"test", "validation", "val"} & set(known):
         return None
-    return eval_source(config, labelled=False)
+    try:
+        return eval_source(config, labelled=False)
+    except EmptySplit:
+        return None
 
 
 def labelled_subset(config: Config, source: Source) -> Source:

@@ -21,8 +21,8 @@ def linear_eval(config: Config, command: Command) -> None:
         outcome.FrozenEncoderMoved: encoder or projection head are not what they were.
     """
     strategy = set_up(config)
-    train = inputs.labelled_subset(config, inputs.train_source(config, labelled=True))
-    test = inputs.eval_source(config)
+    train, test = inputs.train_and_test_sources(config)
+    train = inputs.labelled_subset(config, train)
     labelled.require_classes(train)
     config = with_fitting_batch(config, train.num_examples)
     run = RunFolder.open(config, command)

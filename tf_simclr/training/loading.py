@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 from typing import Any
 
 import tensorflow as tf
@@ -54,6 +55,14 @@ class LoadedRun:
                 f"--dataset={source.name} has {source.num_classes} classes, the classifier of --checkpoint "
                 f"{self.classifier.num_classes}"
             )
+        if not (_have_names(self.class_names) and _have_names(source.class_names)):
+            return
+        for number, names in enumerate(zip(source.class_names, self.class_names, strict=True)):
+            if names[0] != names[1]:
+                raise UsageError(
+                    f"--dataset={source.name}: class {number} is {names[0]!r}, for the classifier of "
+                    f"--checkpoint {names[1]!r}; give data with the same classes"
+                )
 
 
 def load_run(checkpoint: str) -> LoadedRun:
@@ -126,6 +135,11 @@ def new_parts(config: Config, num_classes: int) -> dict[str, tf.keras.layers.Lay
             )
         parts["classifier"](head.layer_outputs(h)[layer] if layer else h)
     return parts
+
+
+def _have_names(class_names: Sequence[str]) -> bool:
+    """Whether the classes are named, not only counted."""
+    return any(name != str(number) for number, name in enumerate(class_names))
 
 
 def _classes(shapes: dict[str, list[int]]) -> int:

@@ -1,4 +1,4 @@
-"""Turns what TensorFlow says of a broken image into the name of the file."""
+"""Turns what TensorFlow says of a user's mistake, or of another worker's end, into one line."""
 
 from __future__ import annotations
 
@@ -7,16 +7,26 @@ from collections.abc import Iterator
 import tensorflow as tf
 
 from tf_simclr import data
+from tf_simclr.cluster import this_worker
 from tf_simclr.config import Config
-from tf_simclr.errors import UsageError
+from tf_simclr.errors import Interrupted, UsageError
 from tf_simclr.training import inputs, splits
+from tf_simclr.training.data_service import out_of_turn
+from tf_simclr.training.distribution import LOST, lost_worker
 from tf_simclr.training.transferring import dataset_configs
 
 
-def broken_image(error: Exception, config: Config) -> UsageError | None:
-    """The error to show instead of `error` where an image of the run cannot be decoded, else None."""
+def explained(error: Exception, config: Config) -> UsageError | Interrupted | None:
+    """The error to show instead of `error`; None where nobody but us made a mistake."""
+    if isinstance(error, LOST) and this_worker(config.devices).count > 1:
+        return lost_worker(error)
     if not isinstance(error, tf.errors.InvalidArgumentError):
         return None
+    return out_of_turn(error) or _broken_image(config)
+
+
+def _broken_image(config: Config) -> UsageError | None:
+    """The error that names an image of the run that cannot be decoded."""
     for one in dataset_configs(config):
         for split in _splits(one):
             try:

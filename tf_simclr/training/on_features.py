@@ -55,7 +55,8 @@ def cache_key(config: Config, source: Source, sha256: str, layer: int = 0) -> st
 def batches(features: Features, batch_size: int, seed: int) -> Callable[[int], tf.data.Dataset]:
     """{"image": features [b, D], "label": [b]} from a step on, without end, each epoch shuffled."""
     count = len(features.labels)
-    values, labels = tf.constant(features.values), tf.constant(features.labels)
+    with tf.device("CPU:0"):  # 10 GB of ImageNet's features belong to the host
+        values, labels = tf.constant(features.values), tf.constant(features.labels)
 
     def order(epoch: tf.Tensor) -> tf.data.Dataset:
         key = tf.stack([tf.constant(seed, tf.int64), -1 - epoch])

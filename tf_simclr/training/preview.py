@@ -33,7 +33,13 @@ def draw(config: Config, source: Source, path: str) -> None:
     augmentations = Augmentations(build.augmentations(config).layers, jit_compile=False)
     views = []
     for number in range(source.num_examples):
-        one = config.replace(train_batch_size=VIEWS // 2, seed=config.run.seed + number)
+        one = config.replace(
+            train_batch_size=VIEWS // 2,
+            seed=config.run.seed + number,
+            cache_dataset=False,
+            cache_dir="",
+            data_service="",
+        )
         image = source.subset(np.array([number]))
         batch = next(iter(inputs.pretraining_batches(one, image, augmentations.num_uniforms)(0)))
         views.append(augmentations(_flat(batch["views"]), _flat(batch["uniforms"])))  # [VIEWS, s, s, 3]

@@ -15,7 +15,7 @@ from tf_simclr.evaluation import nearest_neighbours as knn
 from tf_simclr.evaluation.features import Features
 from tf_simclr.evaluation.label_efficiency import linear_accuracy
 from tf_simclr.evaluation.logistic_regression import Labelled
-from tf_simclr.training import inputs, labelled
+from tf_simclr.training import inputs, labelled, splits
 from tf_simclr.training.callbacks import StepCallback
 from tf_simclr.training.run_folder import RunFolder
 
@@ -34,6 +34,7 @@ def watchers(config: Config, model: tf.keras.Model, steps: Steps, run: RunFolder
         return lambda start: []
     asked = _probe_config(config)
     bank, queries = inputs.train_source(asked, labelled=True), inputs.eval_source(asked)
+    splits.require_apart(bank.split, queries.split, "probe_eval_split")
     probe = Probe(
         asked,
         model.encoder,

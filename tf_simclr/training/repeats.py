@@ -19,7 +19,7 @@ from tf_simclr.reports.run_report import write_run_report
 from tf_simclr.training import outcome
 from tf_simclr.training.fit import Speed
 from tf_simclr.training.run_folder import RunFolder
-from tf_simclr.training.transferring import prediction_files
+from tf_simclr.training.transferring import dataset_configs, drawn_by_seed, prediction_files
 
 
 def over_seeds(config: Config, command: Command, once: Callable[[Config], None]) -> None:
@@ -28,12 +28,12 @@ def over_seeds(config: Config, command: Command, once: Callable[[Config], None])
     With --compare_with each run is compared with the same seed of the other, or with its only run.
 
     Raises:
-        UsageError: seeds that are no numbers, or a run to compare with that has no predictions.
+        UsageError: a run to compare with that has no predictions.
     """
-    seeds = _seeds(config.repeats.seeds)
-    if not seeds:
+    if not config.repeats.seeds:
         _once(config, once)
         return
+    seeds = [int(seed) for seed in config.repeats.seeds.split(",")]
     run = RunFolder.open(config, command)
     parts = [_of_seed(config, seed, run.path / f"seed_{seed}") for seed in seeds]
     for part in parts:
@@ -49,16 +49,6 @@ def _once(config: Config, once: Callable[[Config], None]) -> None:
     once(config)
     if opponents:
         _compare(RunFolder(epath.Path(config.run.model_dir), config), opponents)
-
-
-def _seeds(text: str) -> list[int]:
-    try:
-        seeds = [int(part) for part in text.split(",")] if text else []
-    except ValueError:
-        seeds = [-1]
-    if any(seed < 0 for seed in seeds) or len(set(seeds)) < len(seeds):
-        raise UsageError(f"--seeds={text}: give different whole numbers from 0 on, as in 0,1,2")
-    return seeds
 
 
 def _of_seed(config: Config, seed: int, folder: epath.Path) -> Config:
@@ -131,14 +121,21 @@ def _spread(results: list[dict[str, Any]]) -> dict[str, Any]:
     return values
 
 
-def _transfer_rows(per_seed: list[list[dict[str, Any]]]) -> list[dict[str, Any]]:
-    """A row a data set: means over the seeds, the test figure's deviation, and what each seed had."""
+def _transfer_rows(config: Config, per_seed: list[list[dict[str, Any]]]) -> list[dict[str, Any]]:
+    """A row a data set: means over the seeds, the test figure's deviation, and what each seed had.
+
+    Where no seed decides anything there is no deviation.
+    """
     rows = []
-    for same in zip(*per_seed, strict=True):
+    for one_set, *same in zip(dataset_configs(config), *per_seed, strict=True):
         row, tests = dict(same[0]), [one["test"] for one in same]
         for name in ("test", "validation", "top1", "top5"):
             row[name] = _mean([one[name] for one in same])
-        row |= {"test_std": _deviation(tests), "per_seed": tests, "l2": [one["l2"] for one in same]}
+        row |= {
+            "test_std": _deviation(tests) if drawn_by_seed(one_set) else None,
+            "per_seed": tests,
+            "l2": [one["l2"] for one in same],
+        }
         row["converged"] = all(one["converged"] for one in same)
         deviation = "" if row["test_std"] is None else f" ± {row['test_std']:.2f}"
         print(f"{row['dataset']}: {row['metric']} {row['test']:.2f}{deviation} %")
@@ -154,7 +151,7 @@ def _conclude(run: RunFolder, parts: list[RunFolder]) -> None:
         **_spread(results),
     }
     if "transfer" in results[0]:
-        values["transfer"] = _transfer_rows([result["transfer"] for result in results])
+        values["transfer"] = _transfer_rows(run.config, [result["transfer"] for result in results])
     for name in ("num_labels", "encoder_sha256_before", "encoder_sha256_after"):
         if name in results[0] and len({result[name] for result in results}) == 1:
             values[name] = results[0][name]

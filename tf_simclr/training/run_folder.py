@@ -27,6 +27,7 @@ from tf_simclr.config import Config
 from tf_simclr.data import Source
 from tf_simclr.errors import UsageError
 from tf_simclr.flag_definitions import Command
+from tf_simclr.npz import write_npz
 
 PREPARED = {"config.json", "flags.cfg", "data.json", "labelled_ids.txt", "validation_ids.txt", "logs"}
 UNREACHABLE = (OSError, tf.errors.OpError)
@@ -52,7 +53,7 @@ class RunFolder:
         path = epath.Path(config.run.model_dir)
         try:
             if _holds_work(path):
-                _require_same(config, flag_definitions.stored_config(str(path)), path)
+                _require_same(config, flag_definitions.read_config(path), path)
         except UNREACHABLE as error:
             raise UsageError(f"--model_dir={path}: cannot be read ({_line(error)})") from error
         if not this_worker(config.devices).is_chief:
@@ -86,10 +87,7 @@ class RunFolder:
 
     def write_npz(self, name: str, **arrays: np.ndarray) -> None:
         """Writes arrays, never half of them."""
-        partial = self.path / f".{name}.partial"
-        with partial.open("wb") as file:
-            np.savez_compressed(file, **arrays)
-        partial.replace(self.path / name)
+        write_npz(self.path / name, compress=True, **arrays)
 
     def write_data(self, source: Source) -> None:
         """Writes data.json: what the run was trained on.

@@ -47,18 +47,39 @@ def of_protocol(config: Config) -> Splits:
     return _apart(Splits(wanted.train_split, validation, test, "top1", None))
 
 
-def _apart(splits: Splits) -> Splits:
-    train, test = _names(splits.train), _names(splits.test)
-    if train & test and "[" not in splits.train + splits.test:
+def require_apart(train: str, test: str, flag: str = "eval_split") -> None:
+    """Refuses to test on what is trained on; two different slices of a split are taken to be apart.
+
+    Raises:
+        UsageError: a split, or the same slice of one, is in both; `flag` is named.
+    """
+    shared = {
+        _name(one) for one in _parts(train) for other in _parts(test) if one == other or _holds(one, other)
+    }
+    if shared:
         raise UsageError(
-            f"--eval_split={splits.test}: {' and '.join(sorted(train & test))} is trained on "
-            f"(--train_split={splits.train}); test on another split"
+            f"--{flag}={test}: {' and '.join(sorted(shared))} is trained on "
+            f"(--{flag.replace('eval', 'train')}={train}); test on another split"
         )
-    if _names(splits.validation) & (train | test):
+
+
+def _apart(splits: Splits) -> Splits:
+    require_apart(splits.train, splits.test)
+    used = {_name(part) for part in _parts(splits.train) + _parts(splits.test)}
+    if used & {_name(part) for part in _parts(splits.validation)}:
         return dataclasses.replace(splits, validation="")
     return splits
 
 
-def _names(splits: str) -> set[str]:
-    """Names of the splits in `a+b[:50%]`."""
-    return {part.split("[")[0] for part in splits.split("+") if part}
+def _parts(splits: str) -> list[str]:
+    """The splits and slices in `a+b[:50%]`."""
+    return [part.strip() for part in splits.split("+") if part]
+
+
+def _name(part: str) -> str:
+    return part.partition("[")[0]
+
+
+def _holds(one: str, other: str) -> bool:
+    """Whether one is the whole of a split of which the other is a part."""
+    return _name(one) == _name(other) and not ("[" in one and "[" in other)

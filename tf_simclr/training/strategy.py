@@ -12,8 +12,8 @@ from tf_simclr.config import Config, Devices
 from tf_simclr.errors import UsageError
 
 
-def set_up(config: Config) -> tf.distribute.Strategy:
-    """Sets seeds, precision and determinism for the process, and returns the strategy.
+def set_up(config: Config, strategy: tf.distribute.Strategy | None = None) -> tf.distribute.Strategy:
+    """Sets seeds, precision and determinism for the process, and returns the strategy; or the one given.
 
     Raises:
         UsageError: when the devices asked for are not there.
@@ -23,7 +23,7 @@ def set_up(config: Config) -> tf.distribute.Strategy:
         tf.config.experimental.enable_op_determinism()
     precision = config.devices.precision
     tf.keras.mixed_precision.set_global_policy("float32" if precision == "float32" else f"mixed_{precision}")
-    return make_strategy(config.devices)
+    return strategy or make_strategy(config.devices)
 
 
 def make_strategy(devices: Devices) -> tf.distribute.Strategy:

@@ -33,7 +33,7 @@ def sweep(config: Config, command: Command) -> None:
     Raises:
         UsageError: every point diverged, or a point's folder holds a run with other flags.
     """
-    set_up(config)  # as in `finetune`
+    strategy = set_up(config)
     run = RunFolder.open(config, command)
     named = splits.of_protocol(config)
     train, validation = _parts(config, named)
@@ -41,7 +41,7 @@ def sweep(config: Config, command: Command) -> None:
     for rate, decay in _grid(config):
         tf.keras.backend.clear_session()
         point = _point(config, rate, decay, run.path / "sweep" / f"lr_{rate:g}_wd_{decay:g}")
-        figure = _measured(point, command, train, validation, named.metric)
+        figure = _measured(point, command, train, validation, named.metric, strategy)
         rows.append({"learning_rate": rate, "weight_decay": decay, "validation": figure})
     print(_table(rows, named.metric))
     finite = [row for row in rows if row["validation"] is not None]
@@ -88,11 +88,16 @@ def _point(config: Config, rate: float, decay: float, folder: epath.Path) -> Con
 
 
 def _measured(
-    point: Config, command: Command, train: Source, validation: Source, metric: Metric
+    point: Config,
+    command: Command,
+    train: Source,
+    validation: Source,
+    metric: Metric,
+    strategy: tf.distribute.Strategy,
 ) -> float | None:
     """The validation figure of a point, from its folder where it was finished; None where it diverged."""
     try:
-        return train_and_test(point, command, train, validation, reuse=True).get(metric)
+        return train_and_test(point, command, train, validation, strategy, reuse=True).get(metric)
     except Diverged as error:
         RunFolder(epath.Path(point.run.model_dir), point).write_result(diverged=str(error))
         return None

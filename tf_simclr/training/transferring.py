@@ -51,8 +51,6 @@ def dataset_configs(config: Config) -> list[Config]:
     names = [name.strip() for name in config.transfers.datasets.split(",")]
     if names == [""]:
         return [config]
-    if "" in names or len(set(names)) < len(names):
-        raise UsageError(f"--datasets={config.transfers.datasets}: give different names between commas")
     if config.data.labels and config.data.labels != _inherited_labels(config):
         raise UsageError("--labels goes with --dataset=folder:PATH, not with --datasets")
     return [config.replace(dataset=name, labels="") for name in names]
@@ -100,6 +98,11 @@ def slug(dataset: str) -> str:
     """A data set's name as a part of a file's name; of two names, however alike, never the same."""
     safe = re.sub(r"[^\w.-]+", "_", dataset).strip("_")
     return safe if safe == dataset else f"{safe}-{hashlib.sha256(dataset.encode()).hexdigest()[:6]}"
+
+
+def drawn_by_seed(config: Config) -> bool:
+    """Whether a data set's row depends on the seed: it draws the encoder, or the images that choose l2."""
+    return not config.checkpoints.checkpoint or not splits.of_protocol(config).validation
 
 
 def table(rows: list[Row]) -> str:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import tensorflow as tf
+
 from tf_simclr import data
 from tf_simclr.config import Config
 from tf_simclr.data import Source
@@ -22,13 +24,19 @@ HELD_OUT = 0.1  # of the labelled images, where a data set has no validation spl
 
 def finetune(config: Config, command: Command) -> None:
     """Trains on the labels that are given and tests once."""
-    set_up(config)  # before the first tensor: several workers must meet before TensorFlow has done anything
-    train = inputs.labelled_subset(config, inputs.train_source(config, labelled=True))
-    train_and_test(config, command, train, inputs.eval_source(config))
+    strategy = set_up(config)  # before the first tensor, where several workers must meet
+    train, test = inputs.train_and_test_sources(config)
+    train_and_test(config, command, inputs.labelled_subset(config, train), test, strategy)
 
 
 def train_and_test(
-    config: Config, command: Command, train: Source, test: Source, *, reuse: bool = False
+    config: Config,
+    command: Command,
+    train: Source,
+    test: Source,
+    strategy: tf.distribute.Strategy,
+    *,
+    reuse: bool = False,
 ) -> dict[str, Any]:
     """Fine-tunes on `train` in the run folder of `config`, tests on `test`; returns result.json.
 
@@ -43,7 +51,7 @@ def train_and_test(
     run = RunFolder.open(config, command)
     if reuse and (finished := run.read_json("result.json")):
         return finished
-    strategy = set_up(config)
+    set_up(config, strategy)
     with strategy.scope():
         model = build.classifier(config, train.num_classes)
         model.encoder.freeze(config.freezing.fine_tune_after_block)
