@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import importlib.util
+import json
 import signal
 import time
 from collections.abc import Callable
@@ -57,13 +59,33 @@ def test_a_run_that_diverges_gives_its_signals_back(tiny: Callable[..., Config])
     assert signal.getsignal(signal.SIGTERM) is before
 
 
-def test_steps_are_profiled_for_tensorboard(tiny: Callable[..., Config]) -> None:
+@pytest.fixture(scope="module")
+def profile(tiny: Callable[..., Config]) -> Path:
+    """The profile of steps 2 and 3."""
     config = tiny(train_steps=4, profile_steps="2,3")
     pretrain.pretrain(config)
-    (profile,) = Path(config.run.model_dir).glob("logs/plugins/profile/*/*.xplane.pb")
+    (path,) = Path(config.run.model_dir).glob("logs/plugins/profile/*/*.xplane.pb")
+    return path
+
+
+def test_steps_are_profiled(profile: Path) -> None:
     content = profile.read_bytes()
     assert b"Conv2DBackpropFilter" in content
     assert b"__inference_train_function" in content
+
+
+def test_tensorboard_shows_the_profile(profile: Path) -> None:
+    pytest.importorskip("tensorboard_plugin_profile", reason="needs requirements-profile.txt")
+    events = json.loads(as_tensorboard_shows(profile))["traceEvents"]
+    assert any("Conv2DBackpropFilter" in event.get("name", "") for event in events)
+
+
+def as_tensorboard_shows(profile: Path) -> str:
+    """The trace viewer's data, by the plugin that its page is made with."""
+    newer = importlib.util.find_spec("xprof") is not None
+    plugin = "xprof" if newer else "tensorboard_plugin_profile"
+    convert = importlib.import_module(f"{plugin}.convert.raw_to_tool_data")
+    return convert.xspace_to_tool_data([str(profile)], "trace_viewer" if newer else "trace_viewer^", {})[0]
 
 
 def profiled(monkeypatch: pytest.MonkeyPatch, start: int, ends: list[int], first: int, last: int) -> str:
