@@ -64,7 +64,7 @@ def _elements(tensor: tf.Tensor) -> int:
 def contest(
     name: str, encoder_of: Callable[[], models.ResNet], batch_size: int, side: int, steps: int
 ) -> Contest:
-    """Compiled bfloat16 steps of SimCLR on views that are on the device."""
+    """Compiled bfloat16 steps of SimCLR on views that are made already."""
     tf.keras.mixed_precision.set_global_policy("mixed_bfloat16")
     encoder = encoder_of()
     augmentations = augment.Augmentations([augment.ColorDistortion(), augment.GaussianBlur()])

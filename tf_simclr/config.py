@@ -290,7 +290,7 @@ class Repeats:
     seeds: str = option(
         "",
         "seeds to repeat the whole with, separated by commas; empty: --seed alone",
-        form=(r"\d+( *, *\d+)*", "whole numbers from 0 on, separated by commas"),
+        form=(r"(0|[1-9]\d*)( *, *(0|[1-9]\d*))*", "whole numbers from 0 on, separated by commas"),
         distinct=True,
     )
     compare_with: str = option(
@@ -406,11 +406,6 @@ class Config:
         _check_profiled(self.optimization.profile_steps)
         if self.data.cache_dir and not self.data.cache_dataset:
             raise UsageError(f"--cache_dir={self.data.cache_dir} goes with --cache_dataset; give both")
-        if self.probe.probe_dataset and not self.probe.probe_epochs:
-            raise UsageError(
-                f"--probe_dataset={self.probe.probe_dataset} goes with --probe_epochs, the epochs between "
-                "probes; give both"
-            )
 
     def require_model_dir(self) -> None:
         """UsageError where --model_dir is missing."""

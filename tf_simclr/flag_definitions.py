@@ -71,8 +71,8 @@ def require_complete(command: Command, config: Config) -> None:
     """What no run can do without, asked for before TensorFlow is imported.
 
     Raises:
-        UsageError: no run folder or data set is named, TF_CONFIG cannot be used, or several workers are
-            given what one process does.
+        UsageError: no run folder or data set is named, a data set to probe but not how often, TF_CONFIG
+            cannot be used, or several workers are given what one process does.
     """
     if "run" not in command.groups or "doctor" in command.groups:
         return
@@ -82,6 +82,11 @@ def require_complete(command: Command, config: Config) -> None:
         config.require_model_dir()
     if not config.transfers.datasets and "imported" not in command.groups:
         config.require_dataset()
+    if config.probe.probe_dataset and not config.probe.probe_epochs:
+        raise UsageError(
+            f"--probe_dataset={config.probe.probe_dataset} goes with --probe_epochs, the epochs between "
+            "probes; give both"
+        )
 
 
 def _refuse_several_workers(config: Config) -> None:

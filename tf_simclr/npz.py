@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,7 @@ from etils import epath
 
 def write_npz(path: epath.Path, *, compress: bool = False, **arrays: np.ndarray) -> None:
     """Writes arrays to `path`, local or gs://, so that the file is never seen half written."""
-    partial = path.with_name(f".{path.name}.partial")
+    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
     save = np.savez_compressed if compress else np.savez
     with partial.open("wb") as file:
         save(_Appended(file), **arrays)

@@ -308,6 +308,9 @@ def test_a_test_split_without_images_is_not_asked_of_a_pretraining(tiny: Make, t
     tf.io.write_file(str(tmp_path / "train" / "a" / "0.png"), tf.io.encode_png(tf.zeros([9, 9, 3], tf.uint8)))
     config = Config("pretrain").replace(dataset=f"folder:{tmp_path}")
     assert inputs.optional_eval_source(config) is None
+    tf.io.gfile.makedirs(str(tmp_path / "val" / "a"))
+    tf.io.gfile.copy(str(tmp_path / "train" / "a" / "0.png"), str(tmp_path / "val" / "a" / "0.png"))
+    assert inputs.optional_eval_source(config).split == "val"
     with pytest.raises(UsageError, match="split 'test' is empty"):
         inputs.optional_eval_source(config.replace(eval_split="test"))
 

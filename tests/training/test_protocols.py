@@ -440,6 +440,17 @@ def test_transfer_over_seeds_has_error_bars_and_comparisons_of_each_data_set(
         )
 
 
+def test_transfer_that_no_seed_decides_has_no_deviation(
+    tiny: Make, pretrained: Config, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_images(tmp_path, {"train": 8, "val": 2, "test": 3})
+    config = tiny("transfer", checkpoint=pretrained.run.model_dir, dataset=f"folder:{tmp_path}", seeds="0,1")
+    transfer.transfer(config)
+    result = result_of(config)
+    assert (result["top1_std"], result["transfer"][0]["test_std"]) == (None, None)
+    assert "±" not in capsys.readouterr().out
+
+
 def test_figures_over_seeds() -> None:
     results = [{"top1": 10.0, "top5": None, "mean_per_class": 20.0}, {"top1": 14.0, "top5": 1.0}]
     found = repeats._spread(results)

@@ -35,7 +35,15 @@ def test_training_on_the_test_split_is_refused() -> None:
 
 @pytest.mark.parametrize(
     ("train", "test"),
-    [("train", "train"), ("train+test", "test"), ("train[:10%]", "train[:10%]"), ("train", "train[90%:]")],
+    [
+        ("train", "train"),
+        ("train+test", "test"),
+        ("train[:10%]", "train[:10%]"),
+        ("train", "train[90%:]"),
+        ("train[:]", "train[90%:]"),
+        ("all", "test"),
+        ("train", "all"),
+    ],
 )
 def test_a_split_that_is_trained_on_is_not_tested_on(train: str, test: str) -> None:
     with pytest.raises(UsageError, match=re.escape(f"--eval_split={test}: ")):

@@ -21,7 +21,7 @@ from tf_simclr import cli, finetune, pretrain
 from tf_simclr.cluster import Worker, this_worker
 from tf_simclr.config import Config, Steps
 from tf_simclr.errors import UsageError
-from tf_simclr.training import build, checkpoints, data_service, inputs, strategy
+from tf_simclr.training import build, checkpoints, data_service, distribution, inputs, strategy
 
 ROOT = Path(__file__).resolve().parents[2]
 Make = Callable[..., Config]
@@ -189,9 +189,17 @@ def test_a_worker_lost_at_any_time_is_one_line(
         return
     assert cli.main(pretrain.COMMAND, evaluate, given) == 75
     assert capsys.readouterr().err == (
-        "pretrain: lost another worker (UnavailableError: Connection reset by peer); the newest checkpoint "
+        "pretrain: lost another worker (UnavailableError: Connection reset by peer); what was saved last "
         "is good; start every worker; run the same command again to go on\n"
     )
+
+
+@pytest.mark.parametrize(
+    ("message", "lost"),
+    [("Collective ops is aborted by: connection reset", True), ("Blas GEMM launch failed", False)],
+)
+def test_an_internal_error_is_a_lost_workers_by_what_it_says(message: str, lost: bool) -> None:
+    assert distribution.is_lost_worker(tf.errors.InternalError(None, None, message)) == lost
 
 
 @pytest.mark.parametrize(("gpus", "compiled"), [([], False), (["GPU:0"], True)])
@@ -237,13 +245,13 @@ def test_a_second_worker_behind_a_dispatcher_is_found_out(
     dispatcher = service.DispatchServer()
     host = dispatcher.target.split("://")[1]
     workers = [service.WorkerServer(service.WorkerConfig(dispatcher_address=host)) for _ in range(2)]
-    while dispatcher._num_workers() < len(workers):
+    deadline = time.monotonic() + 60
+    while dispatcher._num_workers() < len(workers) and time.monotonic() < deadline:
         time.sleep(0.1)
     asked = {**TINY, "model_dir": tiny().run.model_dir, "data_service": dispatcher.target}
     asked["train_steps"] = 2000
     assert pretrain.main([f"--{name}={value}" for name, value in asked.items()]) == 2
-    line = capfd.readouterr().err.splitlines()[-1]
-    assert f"--data_service={dispatcher.target}: gives batches twice" in line
+    assert f"--data_service={dispatcher.target}: gives batches twice" in capfd.readouterr().err
 
 
 def test_services_that_do_not_divide_the_batch_are_blamed(

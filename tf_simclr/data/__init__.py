@@ -9,7 +9,7 @@ from tf_simclr.data.pipeline import (
     undecodable_image,
 )
 from tf_simclr.data.records import Source
-from tf_simclr.data.sources import available_splits, default_eval_split, open_source
+from tf_simclr.data.sources import available_splits, default_eval_split, eval_splits, open_source
 
 __all__ = [
     "Source",
@@ -17,6 +17,7 @@ __all__ = [
     "cached",
     "choose_labelled",
     "default_eval_split",
+    "eval_splits",
     "evaluation_batches",
     "open_source",
     "pretraining_batches",

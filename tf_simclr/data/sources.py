@@ -51,12 +51,17 @@ def available_splits(dataset: str, data_dir: str = "") -> tuple[str, ...]:
 
 def default_eval_split(dataset: str, data_dir: str = "") -> str:
     """`test`, else `validation` (or `val`); UsageError where the data set has none of them."""
+    found = eval_splits(dataset, data_dir)
+    if not found:
+        raise UsageError(
+            f"--dataset={dataset} has no split test or validation: choose one by --eval_split "
+            f"(available: {', '.join(available_splits(dataset, data_dir))})"
+        )
+    return found[0]
+
+
+def eval_splits(dataset: str, data_dir: str = "") -> list[str]:
+    """The splits that are there to be tested on, the first choice first."""
     splits = available_splits(dataset, data_dir)
     unlabelled = ("test",) if dataset.startswith("imagenet2012") else ()  # as TFDS has ImageNet
-    for split in ("test", "validation", "val"):
-        if split in splits and split not in unlabelled:
-            return split
-    raise UsageError(
-        f"--dataset={dataset} has no split test or validation: choose one by --eval_split "
-        f"(available: {', '.join(splits)})"
-    )
+    return [name for name in ("test", "validation", "val") if name in splits and name not in unlabelled]

@@ -82,7 +82,8 @@ def find(checkpoint: str) -> str:
         found = prefixes(flag_definitions.run_of(checkpoint) / "checkpoints")
         if found:
             return found[-1]
-        seeds = sorted(str(one) for one in folder.glob("seed_*"))
+        kept = (*folder.glob("seed_*/checkpoints"), *folder.glob("seed_*/chosen"))
+        seeds = sorted(str(one.parent) for one in kept)
         one_of = f"; give the run of one of its seeds, such as {seeds[0]}" if seeds else " yet"
         raise UsageError(f"--checkpoint={checkpoint}: the run has no checkpoint{one_of}")
     if not epath.Path(checkpoint + ".index").exists():

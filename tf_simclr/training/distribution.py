@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -17,7 +18,6 @@ LOST = (
     tf.errors.AbortedError,
     tf.errors.CancelledError,
     tf.errors.DeadlineExceededError,
-    tf.errors.InternalError,
 )
 
 
@@ -76,9 +76,16 @@ class Agreement:
 
 
 def lost_worker(error: Exception) -> Interrupted:
-    """What to say of the error, one of `LOST`, that a dead worker causes in the others."""
+    """What to say of the error that a dead worker causes in the others."""
     cause = (str(error).splitlines() or [""])[0][:200]
     return Interrupted(
-        f"lost another worker ({type(error).__name__}: {cause}); the newest checkpoint is good; "
+        f"lost another worker ({type(error).__name__}: {cause}); what was saved last is good; "
         "start every worker"
     )
+
+
+def is_lost_worker(error: Exception) -> bool:
+    """Whether an error, where there are several workers, is what a dead one causes in the others."""
+    if isinstance(error, tf.errors.InternalError):  # which may as well be a kernel's
+        return re.search("collective|connection|peer|rpc|socket", str(error), re.IGNORECASE) is not None
+    return isinstance(error, LOST)

@@ -54,17 +54,16 @@ def any_split(config: Config, split: str) -> Source:
 
 
 def optional_eval_source(config: Config) -> Source | None:
-    """The split to test the online classifier on; None where none is asked for and there is none to use."""
+    """The split to test the online classifier on; None where none is asked for and none holds images."""
     config.require_dataset()
     if config.data.eval_split:
         return eval_source(config, labelled=False)
-    known = data.available_splits(config.data.dataset, config.data.data_dir)
-    if not {"test", "validation", "val"} & set(known):
-        return None
-    try:
-        return eval_source(config, labelled=False)
-    except EmptySplit:
-        return None
+    for split in data.eval_splits(config.data.dataset, config.data.data_dir):
+        try:
+            return _open(config, split, "eval_split", labelled=False)
+        except EmptySplit:
+            continue
+    return None
 
 
 def labelled_subset(config: Config, source: Source) -> Source:

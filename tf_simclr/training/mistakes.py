@@ -12,13 +12,13 @@ from tf_simclr.config import Config
 from tf_simclr.errors import Interrupted, UsageError
 from tf_simclr.training import inputs, splits
 from tf_simclr.training.data_service import out_of_turn
-from tf_simclr.training.distribution import LOST, lost_worker
+from tf_simclr.training.distribution import is_lost_worker, lost_worker
 from tf_simclr.training.transferring import dataset_configs
 
 
 def explained(error: Exception, config: Config) -> UsageError | Interrupted | None:
     """The error to show instead of `error`; None where nobody but us made a mistake."""
-    if isinstance(error, LOST) and this_worker(config.devices).count > 1:
+    if is_lost_worker(error) and this_worker(config.devices).count > 1:
         return lost_worker(error)
     if not isinstance(error, tf.errors.InvalidArgumentError):
         return None
@@ -41,6 +41,8 @@ def _broken_image(config: Config) -> UsageError | None:
 def _splits(config: Config) -> Iterator[str]:
     """The splits that the command reads; those it chooses by last."""
     yield config.data.train_split
+    if config.data.eval_split:
+        yield config.data.eval_split
     try:
         named = splits.of_protocol(config)
     except UsageError:

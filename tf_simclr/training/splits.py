@@ -72,8 +72,8 @@ def _apart(splits: Splits) -> Splits:
 
 
 def _parts(splits: str) -> list[str]:
-    """The splits and slices in `a+b[:50%]`."""
-    return [part.strip() for part in splits.split("+") if part]
+    """The splits and slices in `a+b[:50%]`; a[:] is a."""
+    return [part.strip().removesuffix("[:]") for part in splits.split("+") if part]
 
 
 def _name(part: str) -> str:
@@ -81,5 +81,7 @@ def _name(part: str) -> str:
 
 
 def _holds(one: str, other: str) -> bool:
-    """Whether one is the whole of a split of which the other is a part."""
+    """Whether one is the whole of a split of which the other is a part; TFDS's `all` is of every split."""
+    if "all" in (one, other):
+        return True
     return _name(one) == _name(other) and not ("[" in one and "[" in other)
