@@ -26,6 +26,7 @@ from export.signatures import Preprocess
 from export.verify import weights_sha256
 from tf_simclr.data.decoding import decode_image
 from tf_simclr.data.views import evaluation_view
+from tf_simclr.evaluation.features import encoder_sha256
 
 
 def export_run(
@@ -134,6 +135,7 @@ def _facts(part: Part, name: str, models: Models) -> dict[str, Any]:
         "num_classes": getattr(models.classifier, "num_classes", None),
         "layers": list(part.named),
         "top1": models.top1,
+        "encoder_sha256": encoder_sha256(models.encoder),
         "weights_sha256": weights_sha256([v for layer in part.layers for v in layer.variables]),
         "git_commit": models.git_commit,
         "versions": {

@@ -14,14 +14,14 @@ from pathlib import Path
 
 import pytest
 
+from tf_simclr import cli, flag_definitions, pretrain
 from tf_simclr import config as config_lib
-from tf_simclr import flag_definitions
 
 ROOT = Path(__file__).resolve().parent.parent
 COMMANDS = ["pretrain", "linear_eval", "finetune", "evaluate", "knn", "label_efficiency", "import_official"]
 COMMANDS += ["transfer", "embed", "doctor"]
 LAYERS = [
-    {"errors", "progress"},
+    {"errors", "progress", "npz"},
     {"config"},
     {"cluster"},
     {"flag_definitions"},
@@ -75,6 +75,7 @@ def test_help_answers_without_tensorflow(module: str) -> None:
         (["linear_eval", "--seeds=1,01"], "--seeds=1,01"),
         (["transfer", "--datasets=dtd,dtd"], "--datasets=dtd,dtd"),
         (["embed", "--layer=x"], "--layer=x"),
+        (["evaluate", "--dataset=digits", "--model_dir=x"], "--checkpoint is required"),
         (["finetune", "--sweep_learning_rates=,"], "--sweep_learning_rates"),
         (["knn", "--checkpoint=/no/such"], "/no/such"),
         (["transfer", "stray"], "stray"),
@@ -87,6 +88,24 @@ def test_mistakes_take_less_than_two_seconds(arguments: list[str], words: str) -
     assert done.returncode == 2
     assert done.stderr.count("\n") == 1
     assert words in done.stderr
+
+
+def test_ctrl_c_outside_of_training_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
+    def interrupted(config: config_lib.Config) -> None:
+        raise KeyboardInterrupt
+
+    assert cli.main(pretrain.COMMAND, interrupted, ["--dataset=digits", "--model_dir=x"]) == 130
+    assert capsys.readouterr().err == "pretrain: interrupted\n"
+
+
+def test_a_checkpoint_that_does_not_fit_is_said_without_noise(tmp_path: Path) -> None:
+    """TensorFlow is imported for the table."""
+    stored = config_lib.Config("pretrain").replace(dataset="digits", image_size=8, resnet_depth=18)
+    (tmp_path / "config.json").write_text(stored.to_json())
+    done = run("-m", "tf_simclr.knn", f"--checkpoint={tmp_path}", "--resnet_depth=34")
+    assert done.returncode == 2
+    assert done.stderr.startswith("knn: --checkpoint=")
+    assert [line for line in done.stderr.splitlines()[1:] if not line.startswith("  ")] == []
 
 
 def test_keras_3_is_refused_in_one_line(tmp_path: Path) -> None:

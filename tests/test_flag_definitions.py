@@ -134,7 +134,10 @@ def test_contradicting_the_checkpoints_architecture_is_an_error(run_folder: Path
     [
         (["--no_such_flag=1"], "no_such_flag"),
         (["--datset=digits"], "Did you mean: dataset"),
-        (["--seed=x"], "--seed=x"),
+        (["--seed=x"], "--seed=x: give a whole number"),
+        (["--temperature=x"], "--temperature=x: give a number"),
+        (["--use_blur=x"], "--use_blur=x: give true or false"),
+        (["--seed"], "--seed; give --seed=VALUE"),
         (["--temperature=0"], "--temperature=0.0: must be greater than 0"),
         (["--resnet_depth=19"], "choose one of 18, 34, 50"),
         (["stray"], "stray"),

@@ -1,10 +1,12 @@
 """Runs a command: flags first, TensorFlow after, and mistakes as one line with an exit code.
 
-Exit codes: 0; 2 for a mistake of the user's; 75 after an interruption that saved; 1 for our bugs.
+Exit codes: 0; 2 for a mistake of the user's; 75 after an interruption that saved, 130 after one outside of
+training; 1 for our bugs.
 """
 
 from __future__ import annotations
 
+import logging
 import os
 import sys
 from collections.abc import Callable, Sequence
@@ -14,18 +16,18 @@ from tf_simclr.config import Config
 from tf_simclr.errors import DoesNotFit, Interrupted, UsageError
 from tf_simclr.flag_definitions import Command
 
-USAGE_ERROR, INTERRUPTED = 2, 75
+USAGE_ERROR, INTERRUPTED, KILLED = 2, 75, 130
 
 
 def main(command: Command, run: Callable[[Config], object], arguments: Sequence[str] | None = None) -> int:
     """Parses `arguments` (the command line's by default), runs, and returns the exit code."""
+    _quiet()
     try:
         values, config = flag_definitions.parse(command, sys.argv[1:] if arguments is None else arguments)
         if values.help:
             print(flag_definitions.help_text(command, values))
             return 0
         flag_definitions.require_complete(command, config)
-        os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
         _run(run, config)
     except UsageError as error:
         print(f"{command.name}: {' '.join(str(error).split())}", file=sys.stderr)
@@ -35,7 +37,16 @@ def main(command: Command, run: Callable[[Config], object], arguments: Sequence[
     except Interrupted as error:
         print(f"{command.name}: {error}; run the same command again to go on", file=sys.stderr)
         return INTERRUPTED
+    except KeyboardInterrupt:
+        print(f"{command.name}: interrupted", file=sys.stderr)
+        return KILLED
     return 0
+
+
+def _quiet() -> None:
+    """What TensorFlow and Keras say to their own developers is left out; it is imported after this."""
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    logging.getLogger("tensorflow").setLevel(logging.ERROR)
 
 
 def _run(run: Callable[[Config], object], config: Config) -> None:

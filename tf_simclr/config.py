@@ -181,7 +181,9 @@ class Optimization:
     weight_decay: float = option(1e-6, "weight decay (authors' README: 1e-4)", minimum=0)
     warmup_epochs: float = option(10.0, "linear warm-up, in epochs", minimum=0)
     train_batch_size: int = option(4096, "images a step, over all replicas", minimum=2)
-    train_epochs: int = option(100, "length of training, in epochs", minimum=0)
+    train_epochs: int = option(
+        100, "length of training, in epochs: floor(images * epochs / batch) + 1 steps", minimum=0
+    )
     train_steps: int = option(0, "length of training, in steps; wins over epochs; 0: by epochs", minimum=0)
     profile_steps: str = option(
         "",
@@ -411,6 +413,11 @@ class Config:
         """UsageError where --model_dir is missing."""
         if not self.run.model_dir:
             raise UsageError("--model_dir is required: the folder that will hold the run")
+
+    def require_checkpoint(self) -> None:
+        """UsageError where --checkpoint is missing."""
+        if not self.checkpoints.checkpoint:
+            raise UsageError("--checkpoint is required: a run folder, or RUN/checkpoints/ckpt-STEP")
 
     def require_dataset(self) -> None:
         """UsageError where --dataset is missing."""

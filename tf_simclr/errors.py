@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 
@@ -35,6 +36,15 @@ class DoesNotFit(UsageError):
     def __init__(self, message: str, details: Sequence[str] = (), asked: Any = None) -> None:
         super().__init__(message, details)
         self.asked = asked
+
+
+@contextmanager
+def naming(flag: str, instead_of: str) -> Iterator[None]:
+    """Names the flag that a value came from in mistakes that name the flag it usually comes from."""
+    try:
+        yield
+    except UsageError as error:
+        raise UsageError(str(error).replace(f"--{instead_of}=", f"--{flag}=")) from error
 
 
 class Interrupted(Exception):

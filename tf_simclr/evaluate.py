@@ -19,6 +19,7 @@ COMMAND = Command(
 
 
 def evaluate(config: Config) -> None:
+    config.require_checkpoint()
     if config.repeats.seeds:
         raise UsageError("--seeds: evaluating a classifier draws nothing; give the seeds to what trains it")
     from tf_simclr.training import repeats
@@ -36,6 +37,7 @@ def evaluate_once(config: Config) -> None:
     loaded = training.load_run(config.checkpoints.checkpoint)
     source = inputs.eval_source(config)
     loaded.require_classes(source)
+    loaded.warn_of_training_images(source)
     run.write_data(source)
 
     accuracy = outcome.evaluate(run, loaded.logits, source)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -13,6 +14,13 @@ from tf_simclr import config as config_lib
 from tf_simclr.cluster import this_worker
 from tf_simclr.config import Config
 from tf_simclr.errors import DoesNotFit, UsageError
+
+_PLAIN = {
+    r"invalid literal for int\(\).*": "give a whole number",
+    r"could not convert string to float.*": "give a number",
+    r"\('Non-boolean argument to boolean flag', .*\)": "give true or false",
+    r"^(Missing value for flag (\S+))\s*$": r"\1; give \2=VALUE",
+}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -59,12 +67,19 @@ def parse(command: Command, arguments: Sequence[str]) -> tuple[flags.FlagValues,
     try:
         rest = values([f"python -m tf_simclr.{command.name}", *_flagfiles_first(arguments)])[1:]
     except (flags.Error, UnicodeDecodeError) as error:
-        raise UsageError(str(error).splitlines()[0].replace("ERROR:: ", "")) from error
+        raise UsageError(_plain(str(error).splitlines()[0].replace("ERROR:: ", ""))) from error
     if rest:
         raise UsageError(f"unexpected argument {rest[0]!r}: every option is a flag, --name=value")
     if values.help:
         return values, Config(command=command.name)
     return values, _to_config(command, values)
+
+
+def _plain(message: str) -> str:
+    """absl's message without Python's terms."""
+    for terms, words in _PLAIN.items():
+        message = re.sub(terms, words, message)
+    return message
 
 
 def require_complete(command: Command, config: Config) -> None:

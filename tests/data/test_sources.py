@@ -110,6 +110,18 @@ def test_a_csv_that_is_not_there_is_said_so(tmp_path: Path) -> None:
         open_source(f"folder:{tmp_path}", "train", labels_csv=str(tmp_path / "none.csv"))
 
 
+def test_a_spreadsheets_csv_begins_with_a_byte_order_mark(tmp_path: Path) -> None:
+    dataset, labels = _touch(tmp_path / "images", "1.png", "2.png"), tmp_path / "labels.csv"
+    labels.write_text("file,label\n1.png,cat\n2.png,dog\n", encoding="utf-8-sig")
+    assert _rows(open_source(dataset, "train", labels_csv=str(labels))) == [("1.png", 0), ("2.png", 1)]
+
+
+def test_a_row_that_is_there_twice_counts_once(tmp_path: Path) -> None:
+    dataset, labels = _touch(tmp_path / "images", "1.png", "2.png"), tmp_path / "labels.csv"
+    labels.write_text("1.png,0\n2.png,1\n./1.png,0\n")
+    assert _rows(open_source(dataset, "train", labels_csv=str(labels))) == [("1.png", 0), ("2.png", 1)]
+
+
 def test_a_csv_serves_all_splits(tmp_path: Path) -> None:
     dataset = _touch(tmp_path, "train/1.png", "test/2.png")
     labels = tmp_path / "labels.csv"
@@ -125,6 +137,8 @@ def test_a_csv_serves_all_splits(tmp_path: Path) -> None:
         ("1.png,-3\n", "-3"),
         ("1.png\n", "file,label"),
         ("file,label\n", "no rows"),
+        ("1.png,a\n1.png,b\n", "'1.png' is labelled 'a' and 'b'"),
+        ("Filename,Class\n1.png,a\n", "a header would be file,label"),
     ],
 )
 def test_a_bad_csv_is_named(tmp_path: Path, rows: str, message: str) -> None:
@@ -144,7 +158,9 @@ def test_mistakes_in_a_folder_are_one_line(tmp_path: Path) -> None:
     dataset = _touch(tmp_path, "1.png")
     with pytest.raises(UsageError, match=r"no split 'test'; available: train"):
         open_source(dataset, "test")
-    with pytest.raises(UsageError, match="--eval_split"):
+    with pytest.raises(UsageError, match="available: train; slices are for TFDS data"):
+        open_source(dataset, "train[:80%]")
+    with pytest.raises(UsageError, match="put its images in two folders, train and test"):
         default_eval_split(dataset)
     with pytest.raises(UsageError, match=r"absent\.csv"):
         open_source(dataset, "train", labels_csv=str(tmp_path / "absent.csv"))
@@ -159,6 +175,7 @@ def test_mistakes_in_a_name_are_one_line_and_quick(
     data_dir = str(shared("data/tfds"))
     cases = [
         ("no_such_set", "train", data_dir, "no such TFDS data set"),
+        (str(tmp_path), "train", "", "for a folder of images write --dataset=folder:PATH"),
         ("cifar10:9.9.9", "train", data_dir, "9.9.9"),
         ("cifar10", "validation", data_dir, "available: train, test"),
         ("cifar10", "train[:0]", data_dir, "empty"),

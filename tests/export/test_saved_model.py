@@ -22,6 +22,7 @@ from tf_simclr import finetune
 from tf_simclr.data.decoding import decode_image
 from tf_simclr.data.views import evaluation_view
 from tf_simclr.errors import UsageError
+from tf_simclr.evaluation.features import encoder_sha256
 from tf_simclr.models import ProjectionHead, ResNet
 from tf_simclr.training.loading import load_run
 
@@ -114,6 +115,7 @@ def test_facts_and_model_card(exports: Path, models: Models):
     expected |= {"representation_dim": 128, "projection_dim": 16, "config": dict(models.config)}
     assert expected.items() <= facts.items()
     assert len(facts["weights_sha256"]) == 64
+    assert facts["encoder_sha256"] == encoder_sha256(models.encoder)  # what evaluations print
     card = (exports / "classifier" / "1000" / "README.md").read_text()
     assert "digits" in card
     assert "87.50 %" in card

@@ -14,7 +14,7 @@ import tensorflow as tf
 from tests.compiled import optimized, waits
 from tf_simclr.augment import Augmentations, ColorDistortion, GaussianBlur
 from tf_simclr.errors import UsageError
-from tf_simclr.models import BatchNorm, ProjectionHead, ResNet, SimCLR
+from tf_simclr.models import BatchNorm, Classifier, ProjectionHead, ResNet, SimCLR
 from tf_simclr.models.simclr import ONLINE_RATE
 from tf_simclr.optimizers import LARS, WarmUpCosine
 
@@ -255,9 +255,46 @@ def test_compiled_micro_batches_are_worked_through_one_by_one() -> None:
         assert all(waits(program, chunk[0], convolution) for convolution in before)
 
 
+def test_validation_measures_the_same_loss_and_moves_nothing() -> None:
+    model = make(encoder=lambda: tiny_encoder(trainable_norm=False), head="dense")
+    parts = [*model.encoder.variables, *model.projection_head.variables, *model.classifier.variables]
+    before = values(parts)
+    found = model.evaluate(tf.data.Dataset.from_tensors(batch()), return_dict=True, verbose=0)
+    np.testing.assert_allclose(found["contrastive_loss"], plain_step(model, batch())[0], rtol=1e-5)
+    for old, new in zip(before, values(parts), strict=True):
+        np.testing.assert_array_equal(old, new)
+    data = tf.data.Dataset.from_tensors(batch())
+    history = model.fit(data, validation_data=data, verbose=0).history
+    assert {name.removeprefix("val_") for name in history} == found.keys()
+
+
+def test_a_compiled_model_has_a_summary() -> None:
+    lines: list[str] = []
+    make().summary(print_fn=lines.append)
+    assert any("Trainable params" in line for line in lines)
+
+
+def test_a_classifier_is_evaluated_as_any_keras_model() -> None:
+    model = Classifier(tiny_encoder(), CLASSES)
+    model.compile("sgd")
+    images = batch()["views"][:, 0]
+    labels = batch()["label"]
+    logits = model(tf.cast(images, tf.float32) / 255)
+    found = model.evaluate(
+        tf.data.Dataset.from_tensors({"image": images, "label": labels}), return_dict=True, verbose=0
+    )
+    losses = tf.keras.losses.sparse_categorical_crossentropy(labels, logits, from_logits=True)
+    assert found["loss"] == pytest.approx(float(tf.reduce_mean(losses)), rel=1e-5)
+    assert found["accuracy"] == pytest.approx(np.mean(np.argmax(logits, 1) == labels))
+
+
 def test_micro_batches_must_divide_the_images() -> None:
     with pytest.raises(UsageError, match="--micro_batches=4 does not divide the 6 images"):
         train(make(micro_batches=4, compiling={"run_eagerly": True}), batch())
+    views = batch()["views"]
+    unknown = tf.data.Dataset.from_tensor_slices({"views": views}).batch(N)
+    with pytest.raises(Exception, match=r"needs batches of a known size: use batch\(drop_remainder=True\)"):
+        make(micro_batches=2, num_classes=0).fit(unknown, verbose=0)
 
 
 @pytest.mark.usefixtures("float64")

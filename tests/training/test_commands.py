@@ -97,6 +97,7 @@ def test_metrics_hold_no_timing_and_one_row_an_epoch(tiny: Make) -> None:
 def test_linear_eval_leaves_the_encoder_alone_and_says_so(linear: Config, pretrained: Config) -> None:
     result = result_of(linear)
     assert result["encoder_sha256_before"] == result["encoder_sha256_after"]
+    assert len(result["projection_head_sha256"]) == 64
     ours, theirs = training.load_run(linear.run.model_dir), training.load_run(pretrained.run.model_dir)
     for a, b in zip(ours.encoder.variables, theirs.encoder.variables, strict=True):
         np.testing.assert_array_equal(a.numpy(), b.numpy())
@@ -141,6 +142,16 @@ def test_evaluate_gives_the_accuracy_that_the_run_had(tiny: Make, linear: Config
     config = tiny("evaluate", checkpoint=linear.run.model_dir)
     evaluate.evaluate(config)
     assert result_of(config)["top1"] == result_of(linear)["top1"]
+
+
+def test_evaluating_the_images_of_training_is_warned_of(
+    tiny: Make, linear: Config, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for split, warned in (("train", True), ("test", False)):
+        config = tiny("evaluate", checkpoint=linear.run.model_dir, eval_split=split)
+        evaluate.evaluate(config)
+        assert ("warning: the classifier was trained on train" in capsys.readouterr().out) == warned
+        assert result_of(config)["eval_split"] == split
 
 
 def test_finetune_uses_only_the_labels_it_was_given(tiny: Make, pretrained: Config) -> None:
@@ -216,6 +227,8 @@ def test_label_efficiency_compares_four_contestants(
 
 
 def test_preview_views_writes_a_picture_and_trains_nothing(tiny: Make, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="is a folder; give a file"):
+        pretrain.pretrain(tiny(preview_views=str(tmp_path)))
     config = tiny(preview_views=str(tmp_path / "views.png"))
     pretrain.pretrain(config)
     assert (tmp_path / "views.png").read_bytes().startswith(b"\x89PNG")

@@ -68,6 +68,11 @@ def test_no_evaluation_trains_on_what_it_tests_on(
         command(config)
 
 
+def test_a_probes_data_are_named_by_their_own_flag(tiny: Callable[..., Config]) -> None:
+    with pytest.raises(UsageError, match=r"^--probe_dataset=folder:nope: there is no such folder"):
+        pretrain.pretrain(tiny(probe_epochs=1, probe_dataset="folder:nope"))
+
+
 def test_a_probe_does_not_train_on_what_it_tests_on(tiny: Callable[..., Config]) -> None:
     config = tiny(probe_epochs=1, probe_eval_split="train")
     with pytest.raises(UsageError, match=r"--probe_eval_split=train: train is .*--probe_train_split=train"):

@@ -9,6 +9,7 @@ same number everywhere. Hidden names (with a leading dot) are passed over.
 from __future__ import annotations
 
 import csv
+import io
 import posixpath
 from collections.abc import Iterator
 
@@ -97,8 +98,9 @@ def _read_csv(path: str, labels_csv: str) -> tuple[list[Row], list[str]]:
     """
     flag = f"--labels={labels_csv}"
     try:
-        with tf.io.gfile.GFile(labels_csv) as lines:
-            rows = [[cell.strip() for cell in row] for row in csv.reader(lines) if row]
+        with tf.io.gfile.GFile(labels_csv, "rb") as file:
+            text = file.read().decode("utf-8-sig")  # spreadsheets write a byte order mark
+        rows = [[cell.strip() for cell in row] for row in csv.reader(io.StringIO(text)) if row]
     except tf.errors.NotFoundError as error:
         raise UsageError(f"{flag}: there is no such file") from error
     except (tf.errors.OpError, csv.Error, UnicodeDecodeError) as error:
@@ -112,7 +114,11 @@ def _read_csv(path: str, labels_csv: str) -> tuple[list[Row], list[str]]:
         raise UsageError(f"{flag}: there are no rows in it")
     numbers, class_names = _class_numbers([label for _, label in rows], flag)
     files = [file.removeprefix(path.rstrip("/") + "/").removeprefix("./") for file, _ in rows]
-    return list(zip(files, numbers, strict=True)), class_names
+    labels: dict[str, str] = {}
+    for file, (_, label) in zip(files, rows, strict=True):
+        if labels.setdefault(file, label) != label:
+            raise UsageError(f"{flag}: {file!r} is labelled {labels[file]!r} and {label!r}; leave one row")
+    return list(dict(zip(files, numbers, strict=True)).items()), class_names
 
 
 def _class_numbers(labels: list[str], flag: str) -> tuple[list[int], list[str]]:
@@ -135,7 +141,10 @@ def _rows_of_splits(
     everywhere = set().union(*present.values())
     missing = next((file for file, _ in rows if file not in everywhere), None)
     if missing is not None:
-        raise UsageError(f"--labels={labels_csv} names {missing!r}, which is not an image in {path}")
+        raise UsageError(
+            f"--labels={labels_csv} names {missing!r}, which is not an image in {path} "
+            "(a header would be file,label)"
+        )
     wanted = set().union(*(present[split] for split in splits))
     return [row for row in rows if row[0] in wanted]
 

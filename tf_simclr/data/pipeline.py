@@ -175,7 +175,10 @@ def undecodable_image(source: Source) -> UsageError | None:
         return None
     record = next(iter(source.tickets().skip(expected).map(source.fetch)))
     name = record["id"].numpy().decode()
-    return UsageError(f"--dataset={source.name}: image {name!r} can't be decoded; replace or remove it")
+    return UsageError(
+        f"--dataset={source.name}: image {name!r} can't be decoded; replace or remove it, and begin in "
+        "another --model_dir"
+    )
 
 
 def _endless_batches(

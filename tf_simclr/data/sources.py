@@ -32,7 +32,10 @@ def open_source(dataset: str, split: str, data_dir: str = "", labels_csv: str = 
         return tfds_source.open_tfds(dataset, split, data_dir)
     splits = available_splits(dataset, data_dir)
     if not set(split.split("+") if is_folder else [split]) <= set(splits):
-        raise UsageError(f"--dataset={dataset} has no split {split!r}; available: {', '.join(splits)}")
+        slices = "; slices are for TFDS data" if "[" in split else ""
+        raise UsageError(
+            f"--dataset={dataset} has no split {split!r}; available: {', '.join(splits)}{slices}"
+        )
     if is_folder:
         return folder.open_folder(dataset.removeprefix(_FOLDER), split, labels_csv)
     return digits.open_digits(split)
@@ -52,6 +55,11 @@ def available_splits(dataset: str, data_dir: str = "") -> tuple[str, ...]:
 def default_eval_split(dataset: str, data_dir: str = "") -> str:
     """`test`, else `validation` (or `val`); UsageError where the data set has none of them."""
     found = eval_splits(dataset, data_dir)
+    if not found and dataset.startswith(_FOLDER):
+        raise UsageError(
+            f"--dataset={dataset} has no split test or validation: put its images in two folders, train "
+            "and test"
+        )
     if not found:
         raise UsageError(
             f"--dataset={dataset} has no split test or validation: choose one by --eval_split "

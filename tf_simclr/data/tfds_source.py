@@ -105,12 +105,15 @@ def _split_size(builder: Any, dataset: str, split: str) -> int:
 def _prepared_builder(dataset: str, data_dir: str) -> Any:
     import tensorflow_datasets as tfds
 
+    unknown = (
+        f"--dataset={dataset}: no such TFDS data set; for a folder of images write --dataset=folder:PATH"
+    )
+    if dataset.startswith((".", "/", "~")) or tf.io.gfile.isdir(dataset):
+        raise UsageError(unknown)
     try:
         builder = tfds.builder(dataset, data_dir=data_dir or None)
     except tfds.core.DatasetNotFoundError as error:
-        raise UsageError(
-            f"--dataset={dataset}: no such TFDS data set; for a folder of images write --dataset=folder:PATH"
-        ) from error
+        raise UsageError(unknown) from error
     except (AssertionError, ValueError) as error:
         raise UsageError(f"--dataset={dataset}: {_first_line(error)}") from error
     if not builder.is_prepared():

@@ -103,6 +103,14 @@ class Classifier(tf.keras.Model):
                 objective += replica_share(kernels_l2(kernels(self), self.l2))
             objective += layer_losses(self, objective.dtype)
         self.optimizer.minimize(objective, self.trainable_variables, tape=tape)
+        return self._measured(loss, labels, logits)
+
+    def test_step(self, batch: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+        """Loss and accuracy of evaluation images, for `evaluate` and validation data."""
+        labels, logits = batch["label"], self(as_float(batch["image"]))
+        return self._measured(cross_entropy(logits, labels), labels, logits)
+
+    def _measured(self, loss: tf.Tensor, labels: tf.Tensor, logits: tf.Tensor) -> dict[str, tf.Tensor]:
         self.loss_mean.update_state(loss * num_replicas())
         self.top1.update_state(labels, logits)
         return {metric.name: metric.result() for metric in self.metrics}

@@ -121,9 +121,10 @@ def _add(a: tf.Tensor | None, b: tf.Tensor | None) -> tf.Tensor | None:
 def _split(views: tf.Tensor, k: int) -> list[tf.Tensor]:
     """[2n, ...], view a first, into k of [2n/k, ...], each with both views of every k-th image."""
     rows = views.shape[0]
-    if rows is None or rows % (2 * k):
-        images = "an unknown number of" if rows is None else rows // 2
-        raise UsageError(f"--micro_batches={k} does not divide the {images} images of a replica")
+    if rows is None:
+        raise UsageError(f"--micro_batches={k} needs batches of a known size: use batch(drop_remainder=True)")
+    if rows % (2 * k):
+        raise UsageError(f"--micro_batches={k} does not divide the {rows // 2} images of a replica")
     pairs = tf.reshape(views, [2, rows // (2 * k), k, *views.shape[1:]])
     return [tf.reshape(pairs[:, :, i], [rows // k, *views.shape[1:]]) for i in range(k)]
 

@@ -26,7 +26,7 @@ class SimCLR(tf.keras.Model):
 
     A batch is a dict: `views` [N, 2, H, W, 3], uint8 or float in [0, 1]; optionally `uniforms` [N, 2, K]
     float32 in [0, 1), from which the augmentations take their factors (drawn here, from the seed and the
-    step, when absent); with an online classifier, `label` [N] integers.
+    step, when absent); with an online classifier, `label` [N] integers (-1: unknown).
 
     Args:
         encoder: any Keras model that maps images [b, H, W, 3] in [0, 1] to h [b, D]; losses of its layers,
@@ -86,6 +86,7 @@ class SimCLR(tf.keras.Model):
             self.classifier(h)
         optimizer = tf.keras.optimizers.get(optimizer)
         exclude_from_decay(optimizer, self)
+        self.built = True
         super().compile(optimizer=optimizer, **options)
 
     def call(self, images: tf.Tensor, training: bool = False) -> tf.Tensor:
@@ -106,6 +107,12 @@ class SimCLR(tf.keras.Model):
                 h, z = self.encode(images, training=True)  # [2N, D], [2N, P]
                 loss = self._loss(h, z, batch)
             self.optimizer.minimize(loss, self.trainable_variables, tape=tape)
+        return {metric.name: metric.result() for metric in self.metrics}
+
+    def test_step(self, batch: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+        """The same figures with batch norm in inference mode, for `evaluate` and validation data."""
+        h, z = self.encode(self.augmented_views(batch), training=False)
+        self._loss(h, z, batch)
         return {metric.name: metric.result() for metric in self.metrics}
 
     def _loss(self, h: tf.Tensor, z: tf.Tensor, batch: Mapping[str, tf.Tensor]) -> tf.Tensor:

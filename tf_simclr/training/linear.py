@@ -54,6 +54,7 @@ def linear_eval(config: Config, command: Command) -> None:
         speed,
         encoder_sha256_before=before,
         encoder_sha256_after=after,
+        projection_head_sha256=head_before,
         num_labels=train.num_examples,
         **accuracy,
     )

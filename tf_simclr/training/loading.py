@@ -13,7 +13,7 @@ from tf_simclr.config import Config
 from tf_simclr.data import Source
 from tf_simclr.errors import UsageError
 from tf_simclr.models import Classifier, LinearClassifier, ProjectionHead, ResNet, SimCLR
-from tf_simclr.training import build, checkpoints
+from tf_simclr.training import build, checkpoints, splits
 from tf_simclr.training.run_folder import RunFolder
 
 
@@ -63,6 +63,18 @@ class LoadedRun:
                     f"--dataset={source.name}: class {number} is {names[0]!r}, for the classifier of "
                     f"--checkpoint {names[1]!r}; give data with the same classes"
                 )
+
+    def warn_of_training_images(self, source: Source) -> None:
+        """Says so where `source` holds images that the classifier was trained on."""
+        if source.name != self.config.data.dataset:
+            return
+        try:
+            splits.require_apart(self.config.data.train_split, source.split)
+        except UsageError:
+            print(
+                f"warning: the classifier was trained on {self.config.data.train_split} of {source.name}: "
+                f"its accuracy on {source.split} says nothing of other images"
+            )
 
 
 def load_run(checkpoint: str) -> LoadedRun:

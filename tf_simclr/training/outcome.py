@@ -21,7 +21,7 @@ from tf_simclr.training.fit import Speed
 from tf_simclr.training.run_folder import RunFolder
 
 NEIGHBOURS = (20, 200)
-FIGURES = ("num_eval_examples", "top1", "top5", "mean_per_class")
+FIGURES = ("num_eval_examples", "eval_split", "top1", "top5", "mean_per_class")
 Logits = Callable[[tf.Tensor], tf.Tensor]
 
 
@@ -41,7 +41,8 @@ def of_pretraining(
 
 def evaluate(run: RunFolder, logits: Logits, source: Source) -> dict[str, Any]:
     """Classifies every image of `source`, writes predictions.npz, returns the accuracies in percent."""
-    return save_predictions(run, labelled.features(run.config, logits, source))
+    found = save_predictions(run, labelled.features(run.config, logits, source))
+    return {**found, "eval_split": source.split}
 
 
 def evaluate_linear(run: RunFolder, model: Classifier, source: Source) -> dict[str, Any]:
@@ -49,7 +50,8 @@ def evaluate_linear(run: RunFolder, model: Classifier, source: Source) -> dict[s
     seen = labelled.features(run.config, model.features, source)
     if not model.head_layer:
         pictures.tsne(run, seen, model.projection_head, source.class_names)
-    return save_predictions(run, seen._replace(values=model.classifier(tf.constant(seen.values)).numpy()))
+    scores = model.classifier(tf.constant(seen.values)).numpy()
+    return {**save_predictions(run, seen._replace(values=scores)), "eval_split": source.split}
 
 
 def nearest_neighbours(
@@ -72,6 +74,7 @@ def nearest_neighbours(
     run.write_npz("predictions.npz", id=asked.ids, label=asked.labels, prediction=best.predictions)
     return {
         "num_eval_examples": len(asked.labels),
+        "eval_split": queries.split,
         "top1": best.top1,
         "top5": best.top5,
         "knn": {way: result.top1 for way, result in by_way.items()},

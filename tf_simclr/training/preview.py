@@ -8,6 +8,7 @@ import tensorflow as tf
 from tf_simclr.augment import Augmentations
 from tf_simclr.config import Config
 from tf_simclr.data import Source
+from tf_simclr.errors import UsageError
 from tf_simclr.reports.contact_sheet import save_contact_sheet
 from tf_simclr.training import build, inputs
 from tf_simclr.training.run_folder import RunFolder
@@ -16,8 +17,15 @@ IMAGES, VIEWS = 8, 4
 
 
 def preview_views(config: Config) -> None:
-    """Writes the contact sheet of --preview_views."""
-    draw(config, inputs.train_source(config), config.probe.preview_views)
+    """Writes the contact sheet of --preview_views.
+
+    Raises:
+        UsageError: it names a folder.
+    """
+    path = config.probe.preview_views
+    if tf.io.gfile.isdir(path):
+        raise UsageError(f"--preview_views={path} is a folder; give a file, as {path}/views.png")
+    draw(config, inputs.train_source(config), path)
     print(f"pretrain: images and their views in {config.probe.preview_views}")
 
 

@@ -5,12 +5,14 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Callable
+from contextlib import nullcontext
 
 import numpy as np
 import tensorflow as tf
 
 from tf_simclr.config import Config, Steps
 from tf_simclr.data import Source
+from tf_simclr.errors import naming
 from tf_simclr.evaluation import nearest_neighbours as knn
 from tf_simclr.evaluation.features import Features
 from tf_simclr.evaluation.label_efficiency import linear_accuracy
@@ -33,8 +35,7 @@ def watchers(config: Config, model: tf.keras.Model, steps: Steps, run: RunFolder
     if not config.probe.probe_epochs:
         return lambda start: []
     asked = _probe_config(config)
-    bank, queries = inputs.train_source(asked, labelled=True), inputs.eval_source(asked)
-    splits.require_apart(bank.split, queries.split, "probe_eval_split")
+    bank, queries = _sources(config, asked)
     probe = Probe(
         asked,
         model.encoder,
@@ -88,6 +89,18 @@ class _Every(StepCallback):
             for name, value in figures.items():
                 tf.summary.scalar(name, value)
         self._writer.flush()
+
+
+def _sources(config: Config, asked: Config) -> tuple[Source, Source]:
+    """The labelled images of a probe's bank, and those that it is tested on."""
+    with (
+        naming("probe_dataset", instead_of="dataset") if config.probe.probe_dataset else nullcontext(),
+        naming("probe_train_split", instead_of="train_split"),
+        naming("probe_eval_split", instead_of="eval_split"),
+    ):
+        bank, queries = inputs.train_source(asked, labelled=True), inputs.eval_source(asked)
+        splits.require_apart(bank.split, queries.split)
+    return bank, queries
 
 
 def _probe_config(config: Config) -> Config:

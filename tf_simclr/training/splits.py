@@ -47,19 +47,19 @@ def of_protocol(config: Config) -> Splits:
     return _apart(Splits(wanted.train_split, validation, test, "top1", None))
 
 
-def require_apart(train: str, test: str, flag: str = "eval_split") -> None:
+def require_apart(train: str, test: str) -> None:
     """Refuses to test on what is trained on; two different slices of a split are taken to be apart.
 
     Raises:
-        UsageError: a split, or the same slice of one, is in both; `flag` is named.
+        UsageError: a split, or the same slice of one, is in both.
     """
     shared = {
         _name(one) for one in _parts(train) for other in _parts(test) if one == other or _holds(one, other)
     }
     if shared:
         raise UsageError(
-            f"--{flag}={test}: {' and '.join(sorted(shared))} is trained on "
-            f"(--{flag.replace('eval', 'train')}={train}); test on another split"
+            f"--eval_split={test}: {' and '.join(sorted(shared))} is trained on "
+            f"(--train_split={train}); test on another split"
         )
 
 
