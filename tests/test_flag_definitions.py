@@ -138,6 +138,7 @@ def test_contradicting_the_checkpoints_architecture_is_an_error(run_folder: Path
         (["--temperature=x"], "--temperature=x: give a number"),
         (["--use_blur=x"], "--use_blur=x: give true or false"),
         (["--seed"], "--seed; give --seed=VALUE"),
+        (["--nouse_blur=1"], "--nouse_blur=1 does not take an argument"),
         (["--temperature=0"], "--temperature=0.0: must be greater than 0"),
         (["--resnet_depth=19"], "choose one of 18, 34, 50"),
         (["stray"], "stray"),

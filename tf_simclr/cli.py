@@ -16,7 +16,7 @@ from tf_simclr.config import Config
 from tf_simclr.errors import DoesNotFit, Interrupted, UsageError
 from tf_simclr.flag_definitions import Command
 
-USAGE_ERROR, INTERRUPTED, KILLED = 2, 75, 130
+USAGE_ERROR, INTERRUPTED, STOPPED = 2, 75, 130
 
 
 def main(command: Command, run: Callable[[Config], object], arguments: Sequence[str] | None = None) -> int:
@@ -39,14 +39,16 @@ def main(command: Command, run: Callable[[Config], object], arguments: Sequence[
         return INTERRUPTED
     except KeyboardInterrupt:
         print(f"{command.name}: interrupted", file=sys.stderr)
-        return KILLED
+        return STOPPED
     return 0
 
 
 def _quiet() -> None:
-    """What TensorFlow and Keras say to their own developers is left out; it is imported after this."""
+    """Leaves out what TensorFlow and Keras say to developers, unless somebody has asked for it."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    logging.getLogger("tensorflow").setLevel(logging.ERROR)
+    logger = logging.getLogger("tensorflow")
+    if logger.level == logging.NOTSET:
+        logger.setLevel(logging.ERROR)
 
 
 def _run(run: Callable[[Config], object], config: Config) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -44,7 +45,8 @@ def naming(flag: str, instead_of: str) -> Iterator[None]:
     try:
         yield
     except UsageError as error:
-        raise UsageError(str(error).replace(f"--{instead_of}=", f"--{flag}=")) from error
+        error.args = (re.sub(rf"--{instead_of}\b", f"--{flag}", str(error)),)
+        raise
 
 
 class Interrupted(Exception):

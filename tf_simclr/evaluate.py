@@ -37,7 +37,7 @@ def evaluate_once(config: Config) -> None:
     loaded = training.load_run(config.checkpoints.checkpoint)
     source = inputs.eval_source(config)
     loaded.require_classes(source)
-    loaded.warn_of_training_images(source)
+    loaded.warn_of_training_images(source, config.data.labels)
     run.write_data(source)
 
     accuracy = outcome.evaluate(run, loaded.logits, source)

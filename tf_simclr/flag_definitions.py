@@ -66,7 +66,7 @@ def parse(command: Command, arguments: Sequence[str]) -> tuple[flags.FlagValues,
     values = define_flags(command)
     try:
         rest = values([f"python -m tf_simclr.{command.name}", *_flagfiles_first(arguments)])[1:]
-    except (flags.Error, UnicodeDecodeError) as error:
+    except (flags.Error, ValueError) as error:  # --noFLAG=1, and a flagfile that is no text
         raise UsageError(_plain(str(error).splitlines()[0].replace("ERROR:: ", ""))) from error
     if rest:
         raise UsageError(f"unexpected argument {rest[0]!r}: every option is a flag, --name=value")

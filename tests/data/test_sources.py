@@ -116,12 +116,6 @@ def test_a_spreadsheets_csv_begins_with_a_byte_order_mark(tmp_path: Path) -> Non
     assert _rows(open_source(dataset, "train", labels_csv=str(labels))) == [("1.png", 0), ("2.png", 1)]
 
 
-def test_a_row_that_is_there_twice_counts_once(tmp_path: Path) -> None:
-    dataset, labels = _touch(tmp_path / "images", "1.png", "2.png"), tmp_path / "labels.csv"
-    labels.write_text("1.png,0\n2.png,1\n./1.png,0\n")
-    assert _rows(open_source(dataset, "train", labels_csv=str(labels))) == [("1.png", 0), ("2.png", 1)]
-
-
 def test_a_csv_serves_all_splits(tmp_path: Path) -> None:
     dataset = _touch(tmp_path, "train/1.png", "test/2.png")
     labels = tmp_path / "labels.csv"
@@ -172,10 +166,14 @@ def test_mistakes_in_a_name_are_one_line_and_quick(
     shared: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setattr(tfds_source, "_offline", lambda: True)
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "photos" / "of me").mkdir(parents=True)
+    (tmp_path / "cifar10").mkdir()  # a folder of that name does not hide the data set
     data_dir = str(shared("data/tfds"))
     cases = [
         ("no_such_set", "train", data_dir, "no such TFDS data set"),
         (str(tmp_path), "train", "", "for a folder of images write --dataset=folder:PATH"),
+        ("photos/of me", "train", "", "for a folder of images write --dataset=folder:PATH"),
         ("cifar10:9.9.9", "train", data_dir, "9.9.9"),
         ("cifar10", "validation", data_dir, "available: train, test"),
         ("cifar10", "train[:0]", data_dir, "empty"),

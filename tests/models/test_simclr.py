@@ -281,7 +281,9 @@ def test_a_classifier_is_evaluated_as_any_keras_model() -> None:
     labels = batch()["label"]
     logits = model(tf.cast(images, tf.float32) / 255)
     found = model.evaluate(
-        tf.data.Dataset.from_tensors({"image": images, "label": labels}), return_dict=True, verbose=0
+        tf.data.Dataset.from_tensor_slices({"image": images, "label": labels}).batch(4),  # 4 and 2
+        return_dict=True,
+        verbose=0,
     )
     losses = tf.keras.losses.sparse_categorical_crossentropy(labels, logits, from_logits=True)
     assert found["loss"] == pytest.approx(float(tf.reduce_mean(losses)), rel=1e-5)

@@ -150,7 +150,9 @@ def test_evaluating_the_images_of_training_is_warned_of(
     for split, warned in (("train", True), ("test", False)):
         config = tiny("evaluate", checkpoint=linear.run.model_dir, eval_split=split)
         evaluate.evaluate(config)
-        assert ("warning: the classifier was trained on train" in capsys.readouterr().out) == warned
+        assert (
+            "warning: the classifier was trained on images of digits train" in capsys.readouterr().out
+        ) == warned
         assert result_of(config)["eval_split"] == split
 
 

@@ -118,7 +118,7 @@ def _read_csv(path: str, labels_csv: str) -> tuple[list[Row], list[str]]:
     for file, (_, label) in zip(files, rows, strict=True):
         if labels.setdefault(file, label) != label:
             raise UsageError(f"{flag}: {file!r} is labelled {labels[file]!r} and {label!r}; leave one row")
-    return list(dict(zip(files, numbers, strict=True)).items()), class_names
+    return list(zip(files, numbers, strict=True)), class_names
 
 
 def _class_numbers(labels: list[str], flag: str) -> tuple[list[int], list[str]]:

@@ -176,8 +176,8 @@ def undecodable_image(source: Source) -> UsageError | None:
     record = next(iter(source.tickets().skip(expected).map(source.fetch)))
     name = record["id"].numpy().decode()
     return UsageError(
-        f"--dataset={source.name}: image {name!r} can't be decoded; replace or remove it, and begin in "
-        "another --model_dir"
+        f"--dataset={source.name}: image {name!r} can't be decoded; replace or remove it (a run that has "
+        "begun needs another --model_dir then)"
     )
 
 

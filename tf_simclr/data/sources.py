@@ -58,7 +58,7 @@ def default_eval_split(dataset: str, data_dir: str = "") -> str:
     if not found and dataset.startswith(_FOLDER):
         raise UsageError(
             f"--dataset={dataset} has no split test or validation: put its images in two folders, train "
-            "and test"
+            "and test, or evaluate on all by --eval_split=train"
         )
     if not found:
         raise UsageError(

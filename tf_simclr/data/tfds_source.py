@@ -108,14 +108,15 @@ def _prepared_builder(dataset: str, data_dir: str) -> Any:
     unknown = (
         f"--dataset={dataset}: no such TFDS data set; for a folder of images write --dataset=folder:PATH"
     )
-    if dataset.startswith((".", "/", "~")) or tf.io.gfile.isdir(dataset):
+    if dataset.startswith((".", "/", "~")) or "://" in dataset:
         raise UsageError(unknown)
     try:
         builder = tfds.builder(dataset, data_dir=data_dir or None)
     except tfds.core.DatasetNotFoundError as error:
         raise UsageError(unknown) from error
     except (AssertionError, ValueError) as error:
-        raise UsageError(f"--dataset={dataset}: {_first_line(error)}") from error
+        reason = f"--dataset={dataset}: {_first_line(error)}"
+        raise UsageError(unknown if tf.io.gfile.isdir(dataset) else reason) from error
     if not builder.is_prepared():
         _prepare(builder, dataset)
     return builder

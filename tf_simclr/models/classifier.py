@@ -17,7 +17,6 @@ from tf_simclr.models.losses import (
     layer_losses,
     replica_share,
 )
-from tf_simclr.objectives.gather import num_replicas
 from tf_simclr.optimizers import kernels_l2
 
 
@@ -98,19 +97,22 @@ class Classifier(tf.keras.Model):
         images, labels = as_float(batch["image"]), batch["label"]
         with tf.GradientTape() as tape:
             logits = self(images, training=True)  # [b, C]
-            loss = objective = cross_entropy(logits, labels)
+            objective = cross_entropy(logits, labels)
             if self.l2:
                 objective += replica_share(kernels_l2(kernels(self), self.l2))
             objective += layer_losses(self, objective.dtype)
         self.optimizer.minimize(objective, self.trainable_variables, tape=tape)
-        return self._measured(loss, labels, logits)
+        return self._measured(labels, logits)
 
     def test_step(self, batch: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
         """Loss and accuracy of evaluation images, for `evaluate` and validation data."""
         labels, logits = batch["label"], self(as_float(batch["image"]))
-        return self._measured(cross_entropy(logits, labels), labels, logits)
+        return self._measured(labels, logits)
 
-    def _measured(self, loss: tf.Tensor, labels: tf.Tensor, logits: tf.Tensor) -> dict[str, tf.Tensor]:
-        self.loss_mean.update_state(loss * num_replicas())
-        self.top1.update_state(labels, logits)
+    def _measured(self, labels: tf.Tensor, logits: tf.Tensor) -> dict[str, tf.Tensor]:
+        """The metrics, over all images that have a label (not -1), however large their batches are."""
+        labelled, labels = labels >= 0, tf.maximum(labels, 0)
+        losses = tf.nn.sparse_softmax_cross_entropy_with_logits(labels=labels, logits=logits)
+        self.loss_mean.update_state(losses, sample_weight=labelled)
+        self.top1.update_state(labels, logits, sample_weight=labelled)
         return {metric.name: metric.result() for metric in self.metrics}

@@ -110,7 +110,10 @@ class SimCLR(tf.keras.Model):
         return {metric.name: metric.result() for metric in self.metrics}
 
     def test_step(self, batch: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
-        """The same figures with batch norm in inference mode, for `evaluate` and validation data."""
+        """The same figures with batch norm in inference mode, for `evaluate` and validation data.
+
+        Batches without `uniforms` are all augmented by the same draws, those of the seed and the last step.
+        """
         h, z = self.encode(self.augmented_views(batch), training=False)
         self._loss(h, z, batch)
         return {metric.name: metric.result() for metric in self.metrics}

@@ -51,7 +51,14 @@ def conclude(run: RunFolder, rows: list[LabelEfficiency], step: int, test: Sourc
     }
     whole = [row.mean for row in rows if row.representation == PRETRAINED and row.labels_per_class is None]
     top1 = whole[0] if whole else None
-    outcome.conclude(run, step, num_eval_examples=test.num_examples, top1=top1, mean_and_std=means)
+    outcome.conclude(
+        run,
+        step,
+        num_eval_examples=test.num_examples,
+        eval_split=test.split,
+        top1=top1,
+        mean_and_std=means,
+    )
 
 
 def _table(rows: list[LabelEfficiency]) -> str:

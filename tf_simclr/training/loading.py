@@ -64,15 +64,16 @@ class LoadedRun:
                     f"--checkpoint {names[1]!r}; give data with the same classes"
                 )
 
-    def warn_of_training_images(self, source: Source) -> None:
-        """Says so where `source` holds images that the classifier was trained on."""
-        if source.name != self.config.data.dataset:
+    def warn_of_training_images(self, source: Source, labels: str) -> None:
+        """Says so where `source`, read with the CSV `labels`, holds images of the classifier's training."""
+        trained_on = self.config.data
+        if (source.name, labels) != (trained_on.dataset, trained_on.labels):
             return
         try:
-            splits.require_apart(self.config.data.train_split, source.split)
+            splits.require_apart(trained_on.train_split, source.split)
         except UsageError:
             print(
-                f"warning: the classifier was trained on {self.config.data.train_split} of {source.name}: "
+                f"warning: the classifier was trained on images of {source.name} {trained_on.train_split}: "
                 f"its accuracy on {source.split} says nothing of other images"
             )
 

@@ -155,7 +155,13 @@ def _conclude(run: RunFolder, parts: list[RunFolder]) -> None:
         values["transfer"] = rows
         if len(rows) == 1 and rows[0]["test_std"] is None:
             values |= {name: None for name in values if name.endswith("_std")}
-    for name in ("num_labels", "eval_split", "encoder_sha256_before", "encoder_sha256_after"):
+    for name in (
+        "num_labels",
+        "eval_split",
+        "encoder_sha256_before",
+        "encoder_sha256_after",
+        "projection_head_sha256",
+    ):
         if name in results[0] and len({result[name] for result in results}) == 1:
             values[name] = results[0][name]
     if run.config.repeats.compare_with:

@@ -33,6 +33,7 @@ class Row:
     """One line of the table; figures in percent, the paper's None where it has no such data set."""
 
     dataset: str
+    eval_split: str
     metric: str
     test: float
     validation: float
@@ -78,7 +79,7 @@ def transfer(run: RunFolder, config: Config, encoder: tf.keras.Model, sha256: st
     keys = [cache_key(config, source, sha256) for source in sources]
     key = f"{named.metric}, seed {config.run.seed}: {'; '.join(keys)}"
     stored = run.read_json(f"transfer_{name}.json")
-    if stored.get("key") == key:
+    if stored.get("key") == key and "eval_split" in stored:
         return Row(**{field.name: stored[field.name] for field in dataclasses.fields(Row)})
     train, validation, test = _features(run, config, sources, encoder, sha256)
     print(f"{config.data.dataset}: {len(train.labels):,} features to train on, {len(test.labels):,} to test")
@@ -181,6 +182,7 @@ def _row(dataset: str, named: splits.Splits, num_train: int, test: Features, res
     )
     return Row(
         dataset=dataset,
+        eval_split=named.test,
         metric=named.metric,
         test=result.test,
         validation=chosen.validation,
