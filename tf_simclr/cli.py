@@ -30,8 +30,9 @@ def main(command: Command, run: Callable[[Config], object], arguments: Sequence[
         flag_definitions.require_complete(command, config)
         _run(run, config)
     except UsageError as error:
+        details = _details(error)  # first: TensorFlow, imported for them, may say something of its own
         print(f"{command.name}: {' '.join(str(error).split())}", file=sys.stderr)
-        for line in _details(error):
+        for line in details:
             print(f"  {line}", file=sys.stderr)
         return USAGE_ERROR
     except Interrupted as error:
