@@ -268,6 +268,14 @@ def test_validation_measures_the_same_loss_and_moves_nothing() -> None:
     assert {name.removeprefix("val_") for name in history} == found.keys()
 
 
+def test_validation_moves_no_statistics() -> None:
+    model = make()
+    before = values(model.encoder.non_trainable_variables)
+    model.evaluate(tf.data.Dataset.from_tensors(batch()), verbose=0)
+    for old, new in zip(before, values(model.encoder.non_trainable_variables), strict=True):
+        np.testing.assert_array_equal(old, new)
+
+
 def test_a_compiled_model_has_a_summary() -> None:
     lines: list[str] = []
     make().summary(print_fn=lines.append)
