@@ -60,7 +60,7 @@ def _export(values: flags.FlagValues) -> int:
     try:
         formats.check(values.format)
         from export.saved_model import export_run
-        from tf_simclr.training.loading import load_run
+        from tf_simclr.runs.loading import load_run
 
         run = load_run(values.checkpoint)
         for folder in export_run(run, values.output_dir, overwrite=values.overwrite, formats=values.format):

@@ -32,7 +32,7 @@ from tf_simclr.evaluation.features import encoder_sha256
 def export_run(
     run: Any, output_dir: str, *, overwrite: bool = False, formats: Sequence[str] = ("saved_model",)
 ) -> list[Path]:
-    """Exports what `tf_simclr.training.loading.load_run` returned; see `export_models`."""
+    """Exports what `tf_simclr.runs.loading.load_run` returned; see `export_models`."""
     models = Models(
         encoder=run.encoder,
         image_size=run.config.data.image_size,

@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 
 import tf_simclr  # noqa: F401  (chooses Keras 2 before TensorFlow is imported)
+from tests.replicated import replicated  # noqa: F401
+from tests.small_runs import pretrained, tiny  # noqa: F401
 
 ROOT = Path(__file__).resolve().parent.parent
 SHARED = ROOT.parent / "shared"

@@ -13,7 +13,18 @@ from types import ModuleType
 
 __version__ = "0.1.0"
 
-_PARTS = ("augment", "data", "evaluation", "models", "objectives", "optimizers", "reports", "training")
+_PARTS = (
+    "augment",
+    "data",
+    "evaluation",
+    "models",
+    "networks",
+    "objectives",
+    "optimizers",
+    "reports",
+    "runs",
+    "training",
+)
 
 
 def _require_keras_2() -> None:

@@ -11,10 +11,11 @@ import os
 import sys
 from collections.abc import Callable, Sequence
 
-from tf_simclr import flag_definitions
 from tf_simclr.config import Config
+from tf_simclr.config import flags as flag_definitions
+from tf_simclr.config.flags import Command
+from tf_simclr.devices.cluster import this_worker
 from tf_simclr.errors import DoesNotFit, Interrupted, UsageError
-from tf_simclr.flag_definitions import Command
 
 USAGE_ERROR, INTERRUPTED, STOPPED = 2, 75, 130
 
@@ -27,7 +28,7 @@ def main(command: Command, run: Callable[[Config], object], arguments: Sequence[
         if values.help:
             print(flag_definitions.help_text(command, values))
             return 0
-        flag_definitions.require_complete(command, config)
+        _require_complete(command, config)
         _run(run, config)
     except UsageError as error:
         details = _details(error)  # first: TensorFlow, imported for them, may say something of its own
@@ -42,6 +43,39 @@ def main(command: Command, run: Callable[[Config], object], arguments: Sequence[
         print(f"{command.name}: interrupted", file=sys.stderr)
         return STOPPED
     return 0
+
+
+def _require_complete(command: Command, config: Config) -> None:
+    """What no run can do without, asked for before TensorFlow is imported.
+
+    Raises:
+        UsageError: no run folder or data set is named, a data set to probe but not how often, TF_CONFIG
+            cannot be used, or several workers are given what one process does.
+    """
+    if "run" not in command.groups or "doctor" in command.groups:
+        return
+    if this_worker(config.devices).count > 1:
+        _refuse_several_workers(config)
+    if not config.probe.preview_views:
+        config.require_model_dir()
+    if not config.transfers.datasets and "imported" not in command.groups:
+        config.require_dataset()
+    if config.probe.probe_dataset and not config.probe.probe_epochs:
+        raise UsageError(
+            f"--probe_dataset={config.probe.probe_dataset} goes with --probe_epochs, the epochs between "
+            "probes; give both"
+        )
+
+
+def _refuse_several_workers(config: Config) -> None:
+    several = {
+        "sweep": config.freezing.sweep,
+        "seeds": config.repeats.seeds,
+        "compare_with": config.repeats.compare_with,
+    }
+    for flag, value in several.items():
+        if value:
+            raise UsageError(f"--{flag} is for one process: give it without TF_CONFIG, or leave it out")
 
 
 def _quiet() -> None:
@@ -59,7 +93,7 @@ def _run(run: Callable[[Config], object], config: Config) -> None:
     except (UsageError, Interrupted):
         raise
     except Exception as error:
-        from tf_simclr.training import mistakes
+        from tf_simclr.checks import mistakes
 
         explained = mistakes.explained(error, config)
         if explained is None:
@@ -71,6 +105,6 @@ def _details(error: UsageError) -> Sequence[str]:
     """The lines below the message; what flags alone contradict is looked up in the checkpoint here."""
     if not isinstance(error, DoesNotFit) or error.asked is None:
         return error.details
-    from tf_simclr.training import misfit
+    from tf_simclr.runs import misfit
 
     return misfit.table_for(error.asked)

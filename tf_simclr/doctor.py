@@ -7,8 +7,8 @@ from collections.abc import Sequence
 
 from tf_simclr import cli
 from tf_simclr.config import Config
+from tf_simclr.config.flags import Command
 from tf_simclr.errors import UsageError
-from tf_simclr.flag_definitions import Command
 
 _RUNS = ("checkpoints", "devices", "run")  # so that a flagfile of pretrain can be given
 COMMAND = Command(
@@ -29,7 +29,7 @@ def doctor(config: Config) -> None:
     if config.doctor.parity:
         check_parity(config.doctor.devices)
     if config.doctor.sizes:
-        from tf_simclr.training import sizes
+        from tf_simclr.checks import sizes
 
         print(sizes.report(config))
 
@@ -42,7 +42,7 @@ def check_parity(devices: int) -> None:
     """
     import tensorflow as tf
 
-    from tf_simclr.training import parity
+    from tf_simclr.checks import parity
 
     names = parity.virtual_devices(devices)
     one = parity.train(tf.distribute.get_strategy())

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from tf_simclr import cli
 from tf_simclr.config import Config
-from tf_simclr.flag_definitions import Command
+from tf_simclr.config.flags import Command
 
 COMMAND = Command(
     "embed",
@@ -18,12 +18,14 @@ COMMAND = Command(
 
 
 def embed(config: Config) -> None:
-    from tf_simclr import training
+    from tf_simclr import runs, training
+    from tf_simclr.devices import strategies
     from tf_simclr.evaluation.features import encoder_sha256
-    from tf_simclr.training import embedding, loading, outcome
+    from tf_simclr.protocols import embedding, outcome
+    from tf_simclr.runs import loading
 
-    run = training.RunFolder.open(config, COMMAND)
-    training.set_up(config)
+    run = runs.RunFolder.open(config, COMMAND)
+    strategies.set_up(config)
     training.print_evaluation_plan(run)
     encoder, head, step = loading.frozen_parts(config)
 

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 
 from tf_simclr import cli
 from tf_simclr.config import Config
+from tf_simclr.config.flags import Command
 from tf_simclr.errors import UsageError
-from tf_simclr.flag_definitions import Command
 
 COMMAND = Command(
     "evaluate",
@@ -22,19 +22,20 @@ def evaluate(config: Config) -> None:
     config.require_checkpoint()
     if config.repeats.seeds:
         raise UsageError("--seeds: evaluating a classifier draws nothing; give the seeds to what trains it")
-    from tf_simclr.training import repeats
+    from tf_simclr.protocols import repeats
 
     repeats.over_seeds(config, COMMAND, evaluate_once)
 
 
 def evaluate_once(config: Config) -> None:
-    from tf_simclr import training
-    from tf_simclr.training import inputs, outcome
+    from tf_simclr import inputs, runs, training
+    from tf_simclr.devices import strategies
+    from tf_simclr.protocols import outcome
 
-    run = training.RunFolder.open(config, COMMAND)
-    training.set_up(config)
+    run = runs.RunFolder.open(config, COMMAND)
+    strategies.set_up(config)
     training.print_evaluation_plan(run)
-    loaded = training.load_run(config.checkpoints.checkpoint)
+    loaded = runs.load_run(config.checkpoints.checkpoint)
     source = inputs.eval_source(config)
     loaded.require_classes(source)
     loaded.warn_of_training_images(source, config.data.labels)

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from tf_simclr import cli
 from tf_simclr.config import Config
-from tf_simclr.flag_definitions import Command
+from tf_simclr.config.flags import Command
 
 COMMAND = Command(
     "finetune",
@@ -25,7 +25,7 @@ COMMAND = Command(
 
 
 def finetune(config: Config) -> None:
-    from tf_simclr.training import repeats, sweeping, tuning
+    from tf_simclr.protocols import repeats, sweeping, tuning
 
     protocol = sweeping.sweep if config.freezing.sweep else tuning.finetune
     repeats.over_seeds(config, COMMAND, lambda one: protocol(one, COMMAND))

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from tf_simclr import cli
 from tf_simclr.config import Config
-from tf_simclr.flag_definitions import Command
+from tf_simclr.config.flags import Command
 
 COMMAND = Command(
     "import_official",
@@ -18,14 +18,14 @@ COMMAND = Command(
 
 
 def import_official(config: Config) -> None:
-    from tf_simclr import training
+    from tf_simclr import runs
     from tf_simclr.official.source import Source
-    from tf_simclr.training import importing
+    from tf_simclr.protocols import importing
 
     source = Source(config.imported.source, ema=config.imported.ema)
     config = importing.complete(config, source)
     parts = importing.filled_parts(config, source)
-    run = training.RunFolder.open(config, COMMAND)
+    run = runs.RunFolder.open(config, COMMAND)
     importing.save(run, parts, source)
     importing.print_summary(run, source)
 

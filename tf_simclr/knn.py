@@ -7,8 +7,8 @@ from collections.abc import Sequence
 
 from tf_simclr import cli
 from tf_simclr.config import Config
+from tf_simclr.config.flags import Command
 from tf_simclr.errors import UsageError
-from tf_simclr.flag_definitions import Command
 
 COMMAND = Command(
     "knn",
@@ -23,18 +23,20 @@ def knn(config: Config) -> None:
         raise UsageError(
             "--seeds: k-NN of a checkpoint draws nothing, every seed gives the same; leave it out"
         )
-    from tf_simclr.training import repeats
+    from tf_simclr.protocols import repeats
 
     repeats.over_seeds(config, COMMAND, knn_once)
 
 
 def knn_once(config: Config) -> None:
-    from tf_simclr import training
+    from tf_simclr import inputs, runs, training
+    from tf_simclr.devices import strategies
     from tf_simclr.evaluation.features import encoder_sha256
-    from tf_simclr.training import inputs, loading, outcome
+    from tf_simclr.protocols import outcome
+    from tf_simclr.runs import loading
 
-    run = training.RunFolder.open(config, COMMAND)
-    training.set_up(config)
+    run = runs.RunFolder.open(config, COMMAND)
+    strategies.set_up(config)
     training.print_evaluation_plan(run)
     bank, queries = inputs.train_and_test_sources(config)
     encoder, head, step = loading.frozen_parts(config)

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from tf_simclr import cli
 from tf_simclr.config import Config
-from tf_simclr.flag_definitions import Command
+from tf_simclr.config.flags import Command
 
 COMMAND = Command(
     "label_efficiency",
@@ -25,14 +25,15 @@ COMMAND = Command(
 
 
 def label_efficiency(config: Config) -> None:
-    from tf_simclr import training
-    from tf_simclr.training import comparison, inputs
+    from tf_simclr import inputs, runs, training
+    from tf_simclr.devices import strategies
+    from tf_simclr.protocols import comparison
 
-    run = training.RunFolder.open(config, COMMAND)
-    training.set_up(config)
+    run = runs.RunFolder.open(config, COMMAND)
+    strategies.set_up(config)
     training.print_evaluation_plan(run)
     train, test = inputs.train_and_test_sources(config)
-    encoder, step = training.frozen_encoder(config)
+    encoder, step = runs.frozen_encoder(config)
     run.write_data(train)
 
     rows = comparison.compare(config, encoder, train, test)

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from tf_simclr import cli
 from tf_simclr.config import Config
-from tf_simclr.flag_definitions import Command
+from tf_simclr.config.flags import Command
 
 COMMAND = Command(
     "linear_eval",
@@ -24,7 +24,7 @@ COMMAND = Command(
 
 
 def linear_eval(config: Config) -> None:
-    from tf_simclr.training import linear, repeats
+    from tf_simclr.protocols import linear, repeats
 
     repeats.over_seeds(config, COMMAND, lambda one: linear.linear_eval(one, COMMAND))
 

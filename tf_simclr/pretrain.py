@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from tf_simclr import cli
 from tf_simclr.config import Config
-from tf_simclr.flag_definitions import Command
+from tf_simclr.config.flags import Command
 
 COMMAND = Command(
     "pretrain",
@@ -18,20 +18,24 @@ COMMAND = Command(
 
 
 def pretrain(config: Config) -> None:
-    from tf_simclr import training
-    from tf_simclr.training import build, inputs, outcome, preview, probe, small_data
+    from tf_simclr import inputs, runs, training
+    from tf_simclr.devices import strategies
+    from tf_simclr.inputs import batch_size as small_data
+    from tf_simclr.protocols import outcome, preview
+    from tf_simclr.runs import build
+    from tf_simclr.training import probe
 
     if config.probe.preview_views:
         return preview.preview_views(config)
-    strategy = training.set_up(config)
+    strategy = strategies.set_up(config)
     source = inputs.train_source(config)
     config = small_data.with_fitting_batch(config, source.num_examples)
-    run = training.RunFolder.open(config, COMMAND)
+    run = runs.RunFolder.open(config, COMMAND)
     test = inputs.optional_eval_source(config)
     steps = config.steps(source.num_examples)
     with strategy.scope():
         model = build.simclr(config, 0 if source.multi_label else source.num_classes, steps)
-    training.initialize_encoder(model, config)
+    runs.initialize_encoder(model, config)
     run.write_data(source)
     training.print_plan(run, source, steps, model, strategy)
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from tf_simclr import cli
 from tf_simclr.config import Config
-from tf_simclr.flag_definitions import Command
+from tf_simclr.config.flags import Command
 
 COMMAND = Command(
     "transfer",
@@ -18,21 +18,22 @@ COMMAND = Command(
 
 
 def transfer(config: Config) -> None:
-    from tf_simclr.training import repeats
+    from tf_simclr.protocols import repeats
 
     repeats.over_seeds(config, COMMAND, transfer_once)
 
 
 def transfer_once(config: Config) -> None:
-    from tf_simclr import training
+    from tf_simclr import runs, training
+    from tf_simclr.devices import strategies
     from tf_simclr.evaluation.features import encoder_sha256
-    from tf_simclr.training import outcome, transferring
+    from tf_simclr.protocols import outcome, transferring
 
     configs = transferring.dataset_configs(config)
-    run = training.RunFolder.open(config, COMMAND)
-    training.set_up(config)
+    run = runs.RunFolder.open(config, COMMAND)
+    strategies.set_up(config)
     training.print_evaluation_plan(run)
-    encoder, step = training.frozen_encoder(config)
+    encoder, step = runs.frozen_encoder(config)
 
     before = encoder_sha256(encoder)
     rows = [transferring.transfer(run, one, encoder, before) for one in configs]

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from export import __main__ as export_main
-from tf_simclr import flag_definitions
+from tf_simclr.config import flags as flag_definitions
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]

@@ -24,7 +24,7 @@ from tf_simclr.data.views import evaluation_view
 from tf_simclr.errors import UsageError
 from tf_simclr.evaluation.features import encoder_sha256
 from tf_simclr.models import ProjectionHead, ResNet
-from tf_simclr.training.loading import load_run
+from tf_simclr.runs.loading import load_run
 
 
 def load(exports: Path, model: str) -> object:

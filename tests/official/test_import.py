@@ -23,7 +23,7 @@ from official_files import (
 
 from export.__main__ import main as export_main
 from tf_simclr import evaluate, import_official
-from tf_simclr.training.loading import LoadedRun, load_run
+from tf_simclr.runs.loading import LoadedRun, load_run
 
 TINY = {"depth": 18, "width_multiplier": 0.0625, "stem": "cifar"}
 CASES = {

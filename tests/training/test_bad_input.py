@@ -15,7 +15,7 @@ from tf_simclr.config import Config
 from tf_simclr.data.records import MemorySource
 from tf_simclr.errors import UsageError
 from tf_simclr.models import LinearClassifier
-from tf_simclr.training import LoadedRun
+from tf_simclr.runs.loading import LoadedRun
 
 LABELS = (("cat", 0), ("dog", 2))
 TINY = "--image_size=8 --resnet_depth=18 --width_multiplier=0.125 --proj_out_dim=8 --train_steps=1".split()

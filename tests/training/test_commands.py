@@ -13,13 +13,13 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tf_simclr import evaluate, finetune, knn, label_efficiency, linear_eval, pretrain, training
+from tf_simclr import evaluate, finetune, inputs, knn, label_efficiency, linear_eval, pretrain, runs
 from tf_simclr.config import Config
 from tf_simclr.errors import UsageError
 from tf_simclr.models import Classifier
+from tf_simclr.protocols import outcome, preview
 from tf_simclr.reports import plots
-from tf_simclr.training import inputs, outcome, preview
-from tf_simclr.training.run_folder import RunFolder
+from tf_simclr.runs.folder import RunFolder
 
 Make = Callable[..., Config]
 
@@ -98,7 +98,7 @@ def test_linear_eval_leaves_the_encoder_alone_and_says_so(linear: Config, pretra
     result = result_of(linear)
     assert result["encoder_sha256_before"] == result["encoder_sha256_after"]
     assert len(result["projection_head_sha256"]) == 64
-    ours, theirs = training.load_run(linear.run.model_dir), training.load_run(pretrained.run.model_dir)
+    ours, theirs = runs.load_run(linear.run.model_dir), runs.load_run(pretrained.run.model_dir)
     for a, b in zip(ours.encoder.variables, theirs.encoder.variables, strict=True):
         np.testing.assert_array_equal(a.numpy(), b.numpy())
     assert np.any(ours.classifier.dense.kernel.numpy())
@@ -131,7 +131,7 @@ def test_linear_eval_fails_when_batch_norm_statistics_move(
             self.encoder.groups[0].trainable = True  # batch statistics, as in the authors' TF2 code
             return super().features(images, training=training)
 
-    monkeypatch.setattr("tf_simclr.training.build.Classifier", Moving)
+    monkeypatch.setattr("tf_simclr.runs.build.Classifier", Moving)
     with pytest.raises(outcome.FrozenEncoderMoved):
         linear_eval.linear_eval(
             tiny("linear_eval", checkpoint=pretrained.run.model_dir, optimizer="nesterov")
@@ -181,7 +181,7 @@ def test_finetuning_trains_what_follows_the_block(tiny: Make, pretrained: Config
         ft_proj_selector=1 if block == -1 else 0,
     )
     finetune.finetune(config)
-    before, after = (training.load_run(run.run.model_dir) for run in (pretrained, config))
+    before, after = (runs.load_run(run.run.model_dir) for run in (pretrained, config))
     for number, (old, new) in enumerate(zip(before.encoder.groups, after.encoder.groups, strict=True)):
         moved = any(np.any(a.numpy() != b.numpy()) for a, b in zip(old.variables, new.variables, strict=True))
         assert moved == (number > block), f"group {number}"
@@ -335,7 +335,7 @@ def test_weight_decay_works_with_momentum_too(tiny: Make) -> None:
     for decay in (0.0, 10.0):
         config = tiny(optimizer="momentum", weight_decay=decay, learning_rate=0.01, train_steps=2)
         pretrain.pretrain(config)
-        kernels = training.load_run(config.run.model_dir).encoder.trainable_variables
+        kernels = runs.load_run(config.run.model_dir).encoder.trainable_variables
         norms.append(sum(float(tf.norm(kernel)) for kernel in kernels))
     assert norms[1] < 0.99 * norms[0]
 
@@ -349,8 +349,8 @@ def test_evaluations_measure_their_time(tiny: Make, pretrained: Config) -> None:
 
 def test_a_step_that_was_not_measured_has_no_top1(pretrained: Config) -> None:
     run = Path(pretrained.run.model_dir)
-    assert training.load_run(str(run)).top1 is not None
-    assert training.load_run(str(run / "checkpoints" / "ckpt-3")).top1 is None
+    assert runs.load_run(str(run)).top1 is not None
+    assert runs.load_run(str(run / "checkpoints" / "ckpt-3")).top1 is None
 
 
 def test_head_layers_after_the_chosen_one_stay_as_they_were(tiny: Make, pretrained: Config) -> None:
@@ -363,6 +363,6 @@ def test_head_layers_after_the_chosen_one_stay_as_they_were(tiny: Make, pretrain
         train_steps=2,
     )
     finetune.finetune(config)
-    before, after = (training.load_run(run.run.model_dir).projection_head for run in (pretrained, config))
+    before, after = (runs.load_run(run.run.model_dir).projection_head for run in (pretrained, config))
     for old, new in zip(before.dense_layers[1].variables, after.dense_layers[1].variables, strict=True):
         np.testing.assert_array_equal(old.numpy(), new.numpy())

@@ -18,11 +18,13 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tf_simclr import flag_definitions, linear_eval, pretrain
+from tf_simclr import linear_eval, pretrain
 from tf_simclr.config import Config, Steps
+from tf_simclr.config import flags as flag_definitions
 from tf_simclr.errors import Interrupted, UsageError
-from tf_simclr.training import callbacks, checkpoints
-from tf_simclr.training.run_folder import RunFolder
+from tf_simclr.runs import checkpoints
+from tf_simclr.runs.folder import RunFolder
+from tf_simclr.training import callbacks
 
 ROOT = Path(__file__).resolve().parents[2]
 Make = Callable[..., Config]

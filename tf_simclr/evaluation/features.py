@@ -13,7 +13,7 @@ import tensorflow as tf
 from etils import epath
 
 from tf_simclr.errors import Diverged, UsageError
-from tf_simclr.npz import write_npz
+from tf_simclr.files import write_npz
 from tf_simclr.progress import progress_bar
 
 Encode = Callable[[tf.Tensor], tf.Tensor]

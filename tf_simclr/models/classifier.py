@@ -8,7 +8,6 @@ from typing import Any
 import tensorflow as tf
 
 from tf_simclr.models.compiling import example_image, exclude_from_decay
-from tf_simclr.models.heads import LinearClassifier
 from tf_simclr.models.losses import (
     REPLICAS_AGREE,
     as_float,
@@ -17,6 +16,7 @@ from tf_simclr.models.losses import (
     layer_losses,
     replica_share,
 )
+from tf_simclr.networks.heads import LinearClassifier
 from tf_simclr.optimizers import kernels_l2
 
 

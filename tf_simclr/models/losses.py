@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tensorflow as tf
 
-from tf_simclr.objectives.gather import sum_replicas
+from tf_simclr.replicas.gather import sum_replicas
 
 REPLICAS_AGREE = "first"
 """How `fit` takes one value of a metric from its replicas: any, since `result()` is global on all of them.

@@ -20,7 +20,7 @@ from typing import Any
 import tensorflow as tf
 
 from tf_simclr.errors import UsageError
-from tf_simclr.objectives.ordering import after
+from tf_simclr.replicas.ordering import after
 
 Loss = Callable[[tf.Tensor, tf.Tensor], tf.Tensor]
 

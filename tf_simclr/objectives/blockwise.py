@@ -16,9 +16,9 @@ from collections.abc import Callable
 
 import tensorflow as tf
 
-from tf_simclr.objectives.gather import gather_views, num_replicas, positions_of_views, sum_replicas
-from tf_simclr.objectives.ordering import after
 from tf_simclr.objectives.statistics import mask_self, retrieval_sums
+from tf_simclr.replicas.gather import gather_views, num_replicas, positions_of_views, sum_replicas
+from tf_simclr.replicas.ordering import after
 
 
 def blockwise_sums(

@@ -8,8 +8,8 @@ import tensorflow as tf
 
 from tf_simclr.errors import UsageError
 from tf_simclr.objectives.blockwise import blockwise_sums
-from tf_simclr.objectives.gather import gather_views, num_replicas, positions_of_views, sum_replicas
 from tf_simclr.objectives.statistics import log_sum_exp_without_self, retrieval_sums
+from tf_simclr.replicas.gather import gather_views, num_replicas, positions_of_views, sum_replicas
 
 
 class NTXent(NamedTuple):

@@ -9,7 +9,7 @@ from itertools import accumulate
 from typing import Any
 
 from tf_simclr.errors import UsageError
-from tf_simclr.models.resnet import BLOCKS_PER_GROUP
+from tf_simclr.networks.resnet import BLOCKS_PER_GROUP
 from tf_simclr.official.weights import Weights
 
 _BASE_WIDTHS = (64, 128, 256, 512)

@@ -11,12 +11,12 @@ from typing import Any
 import tensorflow as tf
 
 from tf_simclr.config import Steps
+from tf_simclr.devices.distribution import Agreement
 from tf_simclr.errors import Diverged
 from tf_simclr.progress import progress_bar
-from tf_simclr.training.checkpoints import Checkpoints
-from tf_simclr.training.distribution import Agreement
-from tf_simclr.training.metrics import MetricsTable
-from tf_simclr.training.run_folder import RunFolder
+from tf_simclr.runs.checkpoints import Checkpoints
+from tf_simclr.runs.folder import RunFolder
+from tf_simclr.runs.table import MetricsTable
 
 
 class StepCallback(tf.keras.callbacks.Callback):

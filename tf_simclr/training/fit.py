@@ -9,13 +9,13 @@ from collections.abc import Callable, Sequence
 import tensorflow as tf
 
 from tf_simclr.config import Steps
+from tf_simclr.devices.distribution import Agreement, BatchesFrom, distributed_batches
 from tf_simclr.errors import Interrupted, UsageError
 from tf_simclr.evaluation.features import encoder_sha256
+from tf_simclr.runs.checkpoints import Checkpoints
+from tf_simclr.runs.folder import RunFolder
 from tf_simclr.training.callbacks import Progress, Reporter, Saver, StepCallback
-from tf_simclr.training.checkpoints import Checkpoints
-from tf_simclr.training.distribution import Agreement, BatchesFrom, distributed_batches
 from tf_simclr.training.profiling import profilers
-from tf_simclr.training.run_folder import RunFolder
 
 TIMING = "timing.json"
 

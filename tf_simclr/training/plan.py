@@ -8,8 +8,8 @@ import tensorflow as tf
 
 from tf_simclr.config import Steps
 from tf_simclr.data import Source
-from tf_simclr.training.checkpoints import prefixes
-from tf_simclr.training.run_folder import RunFolder
+from tf_simclr.runs.checkpoints import prefixes
+from tf_simclr.runs.folder import RunFolder
 
 
 def print_plan(

@@ -10,6 +10,7 @@ from contextlib import nullcontext
 import numpy as np
 import tensorflow as tf
 
+from tf_simclr import inputs
 from tf_simclr.config import Config, Steps
 from tf_simclr.data import Source
 from tf_simclr.errors import naming
@@ -17,9 +18,9 @@ from tf_simclr.evaluation import nearest_neighbours as knn
 from tf_simclr.evaluation.features import Features
 from tf_simclr.evaluation.label_efficiency import linear_accuracy
 from tf_simclr.evaluation.logistic_regression import Labelled
-from tf_simclr.training import inputs, labelled, splits
+from tf_simclr.inputs import labelled, splits
+from tf_simclr.runs.folder import RunFolder
 from tf_simclr.training.callbacks import StepCallback
-from tf_simclr.training.run_folder import RunFolder
 
 NAME = "probe.csv"
 NEIGHBOURS = 200

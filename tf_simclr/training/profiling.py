@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import tensorflow as tf
 
+from tf_simclr.runs.folder import RunFolder
 from tf_simclr.training.callbacks import StepCallback
-from tf_simclr.training.run_folder import RunFolder
 
 
 def profilers(run: RunFolder, start_step: int) -> list[Profiler]:

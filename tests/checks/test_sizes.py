@@ -1,0 +1,63 @@
+"""`doctor --sizes` says what docs/scaling.md says."""
+
+from __future__ import annotations
+
+import functools
+import re
+from pathlib import Path
+
+import pytest
+import tensorflow as tf
+
+from tf_simclr import doctor
+from tf_simclr.checks import sizes
+from tf_simclr.config import Config
+from tf_simclr.runs import build
+
+ROOT = Path(__file__).resolve().parents[2]
+UNITS = {"GiB": 2**30, "MiB": 2**20, "": 1}
+
+
+def rows_of_the_table() -> list[tuple[int, int, list[tuple[float, float]]]]:
+    """Replicas, batch, and (bytes, half a unit in the last place) of each column."""
+    rows = []
+    for line in (ROOT / "docs" / "scaling.md").read_text().splitlines():
+        match = re.match(r"\| (\d+)(?: \(batch (\d+)\))? \| (.* GiB .*) \|$", line)
+        if match:
+            cells = [re.match(r"([\d.]+) ?(\w*)", cell.strip()).groups() for cell in match[3].split("|")]
+            columns = []
+            for number, unit in cells:
+                last_place = 10.0 ** -len(number.partition(".")[2])
+                columns.append((float(number) * UNITS[unit], 0.51 * last_place * UNITS[unit]))
+            rows.append((int(match[1]), int(match[2] or 4096), columns))
+    return rows
+
+
+@pytest.mark.slow
+def test_the_documented_sizes_are_those_of_the_flags(monkeypatch: pytest.MonkeyPatch) -> None:
+    tf.keras.mixed_precision.set_global_policy("mixed_bfloat16")
+    encoder = build.encoder(Config("doctor"))  # the same for all rows
+    monkeypatch.setattr(build, "encoder", lambda config: encoder)
+    monkeypatch.setattr(sizes, "_kept_bytes_of_one_view", functools.cache(sizes._kept_bytes_of_one_view))
+    rows = rows_of_the_table()
+    assert [replicas for replicas, *_ in rows] == [1, 8, 16, 32]
+    for replicas, batch, documented in rows:
+        size = sizes.of(Config("doctor").replace(train_batch_size=batch, precision="bfloat16"), replicas)
+        found = [
+            2 * size.weights + size.optimizer,
+            size.activations,
+            size.views,
+            size.loss,
+            size.memory,
+            size.exchanged_gradients,
+            size.exchanged_batch_norm,
+            size.exchanged_projections,
+        ]
+        for value, (expected, tolerance) in zip(found, documented, strict=True):
+            assert value == pytest.approx(expected, abs=tolerance), (replicas, found)
+
+
+def test_flagfiles_of_pretrain_are_taken(capsys: pytest.CaptureFixture[str]) -> None:
+    flagfile = ROOT / "flags" / "digits" / "pretrain.cfg"
+    assert doctor.main(["--sizes", f"--flagfile={flagfile}", "--devices=1"]) == 0
+    assert "memory of a replica" in capsys.readouterr().out

@@ -1,0 +1,200 @@
+"""Precedence, mistakes and round trips of flags and config."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import pytest
+from etils import epath
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tf_simclr import embed, evaluate, finetune, knn, label_efficiency, linear_eval, pretrain, transfer
+from tf_simclr.config import Config
+from tf_simclr.config import config as config_lib
+from tf_simclr.config import flags as flag_definitions
+from tf_simclr.errors import UsageError
+
+COMMANDS = [
+    module.COMMAND for module in (pretrain, linear_eval, finetune, knn, label_efficiency, transfer, embed)
+]
+
+
+def parse(command: flag_definitions.Command, *arguments: str) -> Config:
+    return flag_definitions.parse(command, arguments)[1]
+
+
+@pytest.fixture
+def run_folder(tmp_path: Path) -> Path:
+    stored = Config("pretrain").replace(
+        dataset="digits",
+        image_size=16,
+        resnet_depth=18,
+        width_multiplier=0.25,
+        learning_rate=7.0,
+        train_epochs=3,
+    )
+    (tmp_path / "config.json").write_text(stored.to_json())
+    return tmp_path
+
+
+def test_defaults_are_each_protocol_of_the_paper() -> None:
+    pretraining = parse(pretrain.COMMAND).optimization
+    assert (pretraining.optimizer, pretraining.learning_rate, pretraining.weight_decay) == ("lars", 0.3, 1e-6)
+    assert (pretraining.train_batch_size, pretraining.warmup_epochs) == (4096, 10)
+    linear = parse(linear_eval.COMMAND).optimization
+    assert (linear.optimizer, linear.learning_rate, linear.train_epochs) == ("nesterov", 0.1, 90)
+    assert (linear.weight_decay, linear.warmup_epochs) == (0, 0)
+    tuned = parse(finetune.COMMAND).optimization
+    assert (tuned.optimizer, tuned.learning_rate, tuned.train_epochs) == ("nesterov", 0.05, 60)
+    assert parse(finetune.COMMAND).labels.zero_init_logits_layer
+    transferred = parse(transfer.COMMAND).data
+    assert (transferred.center_crop_fraction, transferred.resize_first) == (1, True)  # App. B.8
+
+
+def test_command_line_beats_flagfile_beats_checkpoint_beats_default(run_folder: Path, tmp_path: Path) -> None:
+    (tmp_path / "f.cfg").write_text("# a comment\n--image_size=24\n--momentum=0.5\n")
+    config = parse(
+        linear_eval.COMMAND,
+        f"--checkpoint={run_folder}",
+        f"--flagfile={tmp_path / 'f.cfg'}",
+        "--momentum=0.7",
+    )
+    assert config.optimization.momentum == 0.7  # command line over flagfile
+    assert config.data.image_size == 24  # flagfile over checkpoint
+    assert (config.data.dataset, config.encoder.resnet_depth) == ("digits", 18)  # checkpoint over default
+    assert (config.optimization.learning_rate, config.optimization.train_epochs) == (
+        0.1,
+        90,
+    )  # never inherited
+
+
+def test_evaluate_takes_the_crop_of_the_run_that_trained_the_classifier(tmp_path: Path) -> None:
+    stored = Config("finetune").replace(dataset="digits", center_crop_fraction=0.5, resize_first=True)
+    (tmp_path / "config.json").write_text(stored.to_json())
+    view = parse(evaluate.COMMAND, f"--checkpoint={tmp_path}").data
+    assert (view.center_crop_fraction, view.resize_first) == (0.5, True)
+    view = parse(evaluate.COMMAND, f"--checkpoint={tmp_path}", "--center_crop_fraction=0.75").data
+    assert (view.center_crop_fraction, view.resize_first) == (0.75, True)
+    view = parse(knn.COMMAND, f"--checkpoint={tmp_path}").data  # k-NN's protocol is its own
+    assert (view.center_crop_fraction, view.resize_first) == (0, False)
+
+
+def test_a_sweep_stands_for_its_chosen_run(run_folder: Path) -> None:
+    stored = Config("finetune").replace(dataset="digits", batch_norm_decay=0.95)
+    (run_folder / "chosen").mkdir()
+    (run_folder / "chosen" / "config.json").write_text(stored.to_json())
+    assert flag_definitions.run_of(str(run_folder)) == run_folder / "chosen"
+    assert flag_definitions.stored_config(str(run_folder)) == stored
+    (run_folder / "checkpoints").mkdir()
+    assert flag_definitions.run_of(str(run_folder)) == run_folder
+
+
+def test_a_checkpoint_that_cannot_be_reached_is_a_mistake(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Unreachable(Exception):
+        """TensorFlow's errors of remote files are no OSError."""
+
+    def fail(path: object) -> bool:
+        raise Unreachable("File system scheme 's3' not implemented")
+
+    monkeypatch.setattr(type(epath.Path("/")), "is_dir", fail)
+    with pytest.raises(UsageError, match=r"--checkpoint=s3://b/run: cannot be read .File system scheme"):
+        flag_definitions.stored_config("s3://b/run")
+
+
+def test_the_order_of_flag_and_flagfile_does_not_matter(tmp_path: Path) -> None:
+    (tmp_path / "f.cfg").write_text("--train_epochs=60\n")
+    files = (["--flagfile", str(tmp_path / "f.cfg")], [f"--flagfile={tmp_path / 'f.cfg'}"])
+    for file in files:
+        for arguments in ([*file, "--train_epochs=5"], ["--train_epochs=5", *file]):
+            assert parse(pretrain.COMMAND, *arguments).optimization.train_epochs == 5
+
+
+def test_auto_stem_follows_the_checkpoint_not_the_new_image_size(run_folder: Path) -> None:
+    assert parse(knn.COMMAND, f"--checkpoint={run_folder}", "--image_size=96").stem == "cifar"
+
+
+def test_contradicting_the_checkpoints_architecture_is_an_error(run_folder: Path) -> None:
+    with pytest.raises(UsageError, match=r"resnet_depth=18.*asked for --resnet_depth=50"):
+        parse(knn.COMMAND, f"--checkpoint={run_folder}", "--resnet_depth=50")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--no_such_flag=1"], "no_such_flag"),
+        (["--datset=digits"], "Did you mean: dataset"),
+        (["--seed=x"], "--seed=x: give a whole number"),
+        (["--temperature=x"], "--temperature=x: give a number"),
+        (["--use_blur=x"], "--use_blur=x: give true or false"),
+        (["--seed"], "--seed; give --seed=VALUE"),
+        (["--nouse_blur=1"], "--nouse_blur=1 does not take an argument"),
+        (["--temperature=0"], "--temperature=0.0: must be greater than 0"),
+        (["--resnet_depth=19"], "choose one of 18, 34, 50"),
+        (["stray"], "stray"),
+        (["--flagfile=/no/such/file"], "/no/such/file"),
+        (["--checkpoint=/no/such/run"], "config.json is missing"),
+    ],
+)
+def test_mistakes_are_one_line_that_names_the_flag(arguments: list[str], message: str) -> None:
+    with pytest.raises(UsageError, match=message) as error:
+        parse(pretrain.COMMAND, *arguments)
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("command", COMMANDS, ids=lambda command: command.name)
+def test_flags_cfg_repeats_the_run(command: flag_definitions.Command, tmp_path: Path) -> None:
+    config = parse(command, "--dataset=digits", "--image_size=20", "--seed=3", "--nocache_dataset")
+    (tmp_path / "flags.cfg").write_text(flag_definitions.flagfile(command, config))
+    assert parse(command, f"--flagfile={tmp_path / 'flags.cfg'}") == config
+
+
+def test_no_option_stands_in_two_groups() -> None:
+    names = [name for name, _, _ in Config("pretrain").options()]
+    assert len(names) == len(set(names))
+
+
+def test_a_later_versions_config_is_refused(run_folder: Path) -> None:
+    text = (run_folder / "config.json").read_text().replace('"dataset"', '"dataset_of_tomorrow"')
+    (run_folder / "config.json").write_text(text)
+    with pytest.raises(UsageError, match="cannot be used"):
+        flag_definitions.stored_config(str(run_folder))
+
+
+@given(
+    examples=st.integers(2, 2_000_000),
+    batch=st.integers(2, 8192),
+    epochs=st.integers(1, 1000),
+    warmup=st.integers(0, 20),
+)
+def test_epochs_become_steps_as_the_authors_round(
+    examples: int, batch: int, epochs: int, warmup: int
+) -> None:
+    config = Config("pretrain").replace(
+        train_batch_size=batch, train_epochs=epochs, warmup_epochs=float(warmup)
+    )
+    steps = config.steps(examples)
+    assert steps.total == examples * epochs // batch + 1
+    assert steps.warmup == warmup * examples // batch
+    assert config.replace(train_steps=17).steps(examples).total == 17
+
+
+def test_every_option_survives_json() -> None:
+    config = Config("finetune").replace(
+        label_fraction=0.01, use_flip=False, labels="a,b.csv", width_multiplier=0.5
+    )
+    assert Config.from_json(config.to_json()) == config
+
+
+def test_differences_leave_out_what_a_resumed_run_may_change() -> None:
+    config = Config("pretrain")
+    assert config_lib.differences(config.replace(strategy="mirrored", checkpoint_steps=5), config) == []
+    assert config_lib.differences(config.replace(temperature=0.5), config) == [
+        "--temperature=0.5 (the run has 0.1)"
+    ]
+
+
+def test_groups_are_frozen() -> None:
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        Config("pretrain").data.image_size = 3  # type: ignore[misc]

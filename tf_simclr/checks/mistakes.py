@@ -1,0 +1,52 @@
+"""Turns what TensorFlow says of a user's mistake, or of another worker's end, into one line."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import tensorflow as tf
+
+from tf_simclr import data, inputs
+from tf_simclr.config import Config
+from tf_simclr.devices.cluster import this_worker
+from tf_simclr.devices.data_service import out_of_turn
+from tf_simclr.devices.distribution import is_lost_worker, lost_worker
+from tf_simclr.errors import Interrupted, UsageError
+from tf_simclr.inputs import splits
+from tf_simclr.protocols.transferring import dataset_configs
+
+
+def explained(error: Exception, config: Config) -> UsageError | Interrupted | None:
+    """The error to show instead of `error`; None where nobody but us made a mistake."""
+    if is_lost_worker(error) and this_worker(config.devices).count > 1:
+        return lost_worker(error)
+    if not isinstance(error, tf.errors.InvalidArgumentError):
+        return None
+    return out_of_turn(error) or _broken_image(config)
+
+
+def _broken_image(config: Config) -> UsageError | None:
+    """The error that names an image of the run that cannot be decoded."""
+    for one in dataset_configs(config):
+        for split in _splits(one):
+            try:
+                found = data.undecodable_image(inputs.any_split(one, split))
+            except UsageError:
+                continue  # the command did not need this split
+            if found:
+                return found
+    return None
+
+
+def _splits(config: Config) -> Iterator[str]:
+    """The splits that the command reads; those it chooses by last."""
+    yield config.data.train_split
+    if config.data.eval_split:
+        yield config.data.eval_split
+    try:
+        named = splits.of_protocol(config)
+    except UsageError:
+        return  # there is none to test on
+    yield from (split for split in (named.train, named.test) if split != config.data.train_split)
+    if named.validation and (config.command == "transfer" or config.freezing.sweep):
+        yield named.validation

@@ -1,0 +1,1 @@
+"""Where a run computes: workers, strategies, batches over replicas, services that make them."""

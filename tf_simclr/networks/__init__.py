@@ -1,0 +1,7 @@
+"""Networks: images to h (encoders), h to z (projection head), h to logits."""
+
+from tf_simclr.networks.batch_norm import BatchNorm
+from tf_simclr.networks.heads import LinearClassifier, ProjectionHead
+from tf_simclr.networks.resnet import ResNet
+
+__all__ = ["BatchNorm", "LinearClassifier", "ProjectionHead", "ResNet"]

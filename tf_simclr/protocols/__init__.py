@@ -1,0 +1,1 @@
+"""What evaluations of an encoder do from start to end."""

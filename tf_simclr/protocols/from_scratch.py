@@ -1,0 +1,55 @@
+"""Training without pretraining on a few labels: what pretraining has to beat."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import tensorflow as tf
+
+from tf_simclr import data, inputs
+from tf_simclr.config import Config
+from tf_simclr.data import Source
+from tf_simclr.evaluation.label_efficiency import LabelEfficiency
+from tf_simclr.evaluation.metrics import top_k_accuracy
+from tf_simclr.runs import build
+
+NAME = "from scratch"
+
+
+def from_scratch(
+    config: Config, train: Source, test: Source, labels_per_class: Sequence[int | None], num_draws: int
+) -> list[LabelEfficiency]:
+    """Trains encoder and classifier from random weights on draws of the labels; draw i has seed i.
+
+    The model is compiled once; every draw starts from the same random weights and a fresh optimizer.
+    """
+    steps = config.steps(train.num_examples)
+    model = build.compiled(build.classifier(config, train.num_classes), config, steps)
+    fresh = [variable.numpy() for variable in _state(model)]
+    logits = tf.function(model)
+    test_batches = list(inputs.evaluation_batches(config, test))
+    rows = []
+    for number in labels_per_class:
+        draws = range(num_draws if number else 1)
+        accuracies = []
+        for seed in draws:
+            for variable, value in zip(_state(model), fresh, strict=True):
+                variable.assign(value)
+            batches = inputs.training_batches(config.replace(seed=seed), _draw(train, number, seed))(0)
+            model.fit(batches, steps_per_epoch=steps.total, verbose=0)
+            scores = np.concatenate([logits(batch["image"]) for batch in test_batches])
+            accuracies.append(top_k_accuracy(scores, test.labels(), 1))
+        rows.append(LabelEfficiency(NAME, number, np.array(accuracies)))
+    return rows
+
+
+def _state(model: tf.keras.Model) -> list[tf.Variable]:
+    optimizer = model.optimizer.variables
+    return [*model.variables, *(optimizer() if callable(optimizer) else optimizer)]
+
+
+def _draw(train: Source, per_class: int | None, seed: int) -> Source:
+    if per_class is None:
+        return train
+    return train.subset(data.choose_labelled(train.labels(), per_class=per_class, seed=seed))

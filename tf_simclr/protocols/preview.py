@@ -1,0 +1,61 @@
+"""--preview_views: a picture of what the encoder will see, before any training."""
+
+from __future__ import annotations
+
+import numpy as np
+import tensorflow as tf
+
+from tf_simclr import inputs
+from tf_simclr.augment import Augmentations
+from tf_simclr.config import Config
+from tf_simclr.data import Source
+from tf_simclr.errors import UsageError
+from tf_simclr.reports.contact_sheet import save_contact_sheet
+from tf_simclr.runs import build
+from tf_simclr.runs.folder import RunFolder
+
+IMAGES, VIEWS = 8, 4
+
+
+def preview_views(config: Config) -> None:
+    """Writes the contact sheet of --preview_views.
+
+    Raises:
+        UsageError: it names a folder.
+    """
+    path = config.probe.preview_views
+    if tf.io.gfile.isdir(path):
+        raise UsageError(f"--preview_views={path} is a folder; give a file, as {path}/views.png")
+    draw(config, inputs.train_source(config), path)
+    print(f"pretrain: images and their views in {config.probe.preview_views}")
+
+
+def keep(run: RunFolder, source: Source) -> None:
+    """Keeps views.png for report.html; a remote run folder goes without."""
+    if "://" not in str(run.path):
+        draw(run.config, source, str(run.path / "views.png"))
+
+
+def draw(config: Config, source: Source, path: str) -> None:
+    """Writes a contact sheet: eight images on top, two pairs of views of each below."""
+    source = source.subset(np.arange(min(IMAGES, source.num_examples)))
+    augmentations = Augmentations(build.augmentations(config).layers, jit_compile=False)
+    views = []
+    for number in range(source.num_examples):
+        one = config.replace(
+            train_batch_size=VIEWS // 2,
+            seed=config.run.seed + number,
+            cache_dataset=False,
+            cache_dir="",
+            data_service="",
+        )
+        image = source.subset(np.array([number]))
+        batch = next(iter(inputs.pretraining_batches(one, image, augmentations.num_uniforms)(0)))
+        views.append(augmentations(_flat(batch["views"]), _flat(batch["uniforms"])))  # [VIEWS, s, s, 3]
+    originals = [source.decode(record["image"]).numpy() for record in source.records()]
+    save_contact_sheet(originals, np.stack(views), path)
+
+
+def _flat(pairs: tf.Tensor) -> tf.Tensor:
+    """[n, 2, ...] to [2n, ...], the two views of a pair side by side."""
+    return tf.reshape(pairs, [-1, *pairs.shape[2:]])

@@ -1,0 +1,200 @@
+"""A run folder: config.json, flags.cfg, data.json, checkpoints/, logs/, metrics.csv, result.json."""
+
+from __future__ import annotations
+
+import atexit
+import dataclasses
+import importlib.metadata
+import json
+import platform
+import shutil
+import subprocess
+import tempfile
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+from etils import epath
+
+import tf_simclr
+from tf_simclr.config import Config
+from tf_simclr.config import config as config_lib
+from tf_simclr.config import flags as flag_definitions
+from tf_simclr.config.flags import Command
+from tf_simclr.data import Source
+from tf_simclr.devices.cluster import this_worker
+from tf_simclr.errors import UsageError
+from tf_simclr.files import write_npz
+
+PREPARED = {"config.json", "flags.cfg", "data.json", "labelled_ids.txt", "validation_ids.txt", "logs"}
+UNREACHABLE = (OSError, tf.errors.OpError)
+PACKAGES = ("tensorflow", "tf-keras", "keras", "keras-cv", "tensorflow-datasets", "numpy")
+
+
+@dataclasses.dataclass(frozen=True)
+class RunFolder:
+    """Where a run keeps its files; a worker that is not the chief writes to a folder that goes with it."""
+
+    path: epath.Path
+    config: Config
+    opened: float = dataclasses.field(default_factory=time.perf_counter, compare=False)
+
+    @classmethod
+    def open(cls, config: Config, command: Command) -> RunFolder:
+        """Makes the folder of --model_dir, or takes up a run of the same flags.
+
+        Raises:
+            UsageError: no --model_dir, a folder that cannot be written, or a run with other flags.
+        """
+        config.require_model_dir()
+        path = epath.Path(config.run.model_dir)
+        try:
+            if _holds_work(path):
+                _require_same(config, flag_definitions.read_config(path), path)
+        except UNREACHABLE as error:
+            raise UsageError(f"--model_dir={path}: cannot be read ({_line(error)})") from error
+        if not this_worker(config.devices).is_chief:
+            path = _temporary_folder()
+        run = cls(path, config)
+        try:
+            path.mkdir(parents=True, exist_ok=True)
+            run.write("config.json", config.to_json())
+        except UNREACHABLE as error:
+            raise UsageError(f"--model_dir={path}: cannot be written ({_line(error)})") from error
+        run.write("flags.cfg", flag_definitions.flagfile(command, config))
+        return run
+
+    @property
+    def checkpoints(self) -> epath.Path:
+        """Where the run's checkpoints are, for all workers; this one's own go to `path`/checkpoints."""
+        return epath.Path(self.config.run.model_dir) / "checkpoints"
+
+    @property
+    def logs(self) -> epath.Path:
+        return self.path / "logs"
+
+    def write(self, name: str, text: str) -> None:
+        """Writes a file so that it is never seen half written."""
+        partial = self.path / f".{name}.partial"
+        partial.write_text(text)
+        partial.replace(self.path / name)
+
+    def write_json(self, name: str, content: Mapping[str, Any]) -> None:
+        self.write(name, json.dumps(content, indent=2) + "\n")
+
+    def write_npz(self, name: str, **arrays: np.ndarray) -> None:
+        """Writes arrays, never half of them."""
+        write_npz(self.path / name, compress=True, **arrays)
+
+    def write_data(self, source: Source) -> None:
+        """Writes data.json: what the run was trained on.
+
+        Raises:
+            UsageError: training began with other data of the same name.
+        """
+        found = {
+            "num_examples": source.num_examples,
+            "num_classes": source.num_classes,
+            "class_names": list(source.class_names),
+            "version": source.version,
+        }
+        stored = self.read_json("data.json") if self.checkpoints.exists() else found
+        different = [
+            f"{name} is {value}, was {stored[name]}"
+            for name, value in found.items()
+            if value != stored.get(name, value)
+        ]
+        if different:
+            raise UsageError(
+                f"--dataset={self.config.data.dataset} has changed since the run in --model_dir={self.path} "
+                f"began ({'; '.join(different)}); give another --model_dir"
+            )
+        self.write_json("data.json", found)
+
+    def write_labelled_ids(self, source: Source) -> None:
+        """Writes labelled_ids.txt: which training images were used with their labels."""
+        ids = [record["id"].decode() for record in source.records().as_numpy_iterator()]
+        self.write("labelled_ids.txt", "".join(f"{name}\n" for name in ids))
+
+    def read_json(self, name: str) -> dict[str, Any]:
+        """The content of a JSON file of the run; empty when it is not there.
+
+        Raises:
+            UsageError: the file is damaged.
+        """
+        path = self.path / name
+        try:
+            content = json.loads(path.read_text()) if path.exists() else {}
+            if not isinstance(content, dict):
+                raise ValueError("no object")
+        except ValueError as error:  # not UTF-8, not JSON, not ours
+            raise UsageError(f"{path} is damaged ({error}); delete it and run the command again") from error
+        return content
+
+    def write_result(self, **values: Any) -> dict[str, Any]:
+        """Writes result.json: `values` beside what every command reports."""
+        result = {
+            "command": self.config.command,
+            "dataset": self.config.data.dataset,
+            "seed": self.config.run.seed,
+            "top1": None,
+            "top5": None,
+            **values,
+            "versions": versions(),
+            "git_commit": git_commit(),
+        }
+        self.write_json("result.json", result)
+        return result
+
+
+def _temporary_folder() -> epath.Path:
+    folder = tempfile.mkdtemp(prefix="tf_simclr_worker_")
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    return epath.Path(folder)
+
+
+def versions() -> dict[str, str]:
+    """Versions of what a result depends on."""
+    found = {"tf_simclr": tf_simclr.__version__, "python": platform.python_version()}
+    for package in PACKAGES:
+        try:
+            found[package] = importlib.metadata.version(package)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return found
+
+
+def git_commit() -> str | None:
+    """The commit of the checkout that this package runs from; None where there is none."""
+    command = ["git", "-C", str(Path(tf_simclr.__file__).parent), "rev-parse", "HEAD"]
+    try:
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+    except (OSError, subprocess.CalledProcessError):
+        return None
+
+
+def _holds_work(path: epath.Path) -> bool:
+    """Whether a run got beyond its preparation: such a folder is not given to a run with other flags."""
+    names = {file.name for file in path.iterdir()} if path.is_dir() else set()
+    if "checkpoints" in names and not any((path / "checkpoints").iterdir()):
+        names.remove("checkpoints")
+    return bool(names & {"checkpoints", "result.json"}) or ("config.json" in names and bool(names - PREPARED))
+
+
+def _line(error: Exception) -> str:
+    return " ".join((getattr(error, "strerror", None) or str(error)).split())[:200]
+
+
+def _require_same(config: Config, stored: Config, path: epath.Path) -> None:
+    if stored.command != config.command:
+        raise UsageError(
+            f"--model_dir={path} holds a run of {stored.command}; give {config.command} another folder"
+        )
+    different = config_lib.differences(config, stored)
+    if different:
+        raise UsageError(
+            f"--model_dir={path} holds a run with other flags: {', '.join(different)}; give another folder"
+        )

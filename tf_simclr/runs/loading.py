@@ -1,0 +1,162 @@
+"""Reopens a run from its folder alone."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from typing import Any
+
+import tensorflow as tf
+
+from tf_simclr.config import Config
+from tf_simclr.config import flags as flag_definitions
+from tf_simclr.data import Source
+from tf_simclr.errors import UsageError
+from tf_simclr.inputs import splits
+from tf_simclr.models import Classifier, LinearClassifier, ProjectionHead, ResNet, SimCLR
+from tf_simclr.runs import build, checkpoints
+from tf_simclr.runs.folder import RunFolder
+
+
+@dataclasses.dataclass(frozen=True)
+class LoadedRun:
+    """A run's trained parts, in float32 unless another precision policy is set.
+
+    `projection_head` and `classifier` are None where the checkpoint has none. The classifier reads the
+    output of head layer `head_layer`; 0 is h. `top1` is None at a step that was not measured.
+    """
+
+    config: Config
+    step: int
+    encoder: ResNet
+    projection_head: ProjectionHead | None
+    classifier: LinearClassifier | None
+    head_layer: int
+    class_names: tuple[str, ...]
+    top1: float | None
+    git_commit: str | None
+
+    def logits(self, images: tf.Tensor, training: bool = False) -> tf.Tensor:
+        """Images [b, H, W, 3] in [0, 1] to the classifier's logits [b, C]."""
+        if self.classifier is None:
+            raise UsageError("the run has no classifier; run linear_eval or finetune on it first")
+        h = self.encoder(images, training=training)
+        if self.head_layer and self.projection_head is not None:
+            h = self.projection_head.layer_outputs(h, training=training)[self.head_layer]
+        return self.classifier(h)
+
+    def require_classes(self, source: Source) -> None:
+        """Refuses data with other classes than the classifier's: their numbers would mean something else."""
+        if self.classifier is None:
+            raise UsageError(
+                "the run of --checkpoint has no classifier; run linear_eval or finetune on it first"
+            )
+        if source.num_classes != self.classifier.num_classes:
+            raise UsageError(
+                f"--dataset={source.name} has {source.num_classes} classes, the classifier of --checkpoint "
+                f"{self.classifier.num_classes}"
+            )
+        if not (_have_names(self.class_names) and _have_names(source.class_names)):
+            return
+        for number, names in enumerate(zip(source.class_names, self.class_names, strict=True)):
+            if names[0] != names[1]:
+                raise UsageError(
+                    f"--dataset={source.name}: class {number} is {names[0]!r}, for the classifier of "
+                    f"--checkpoint {names[1]!r}; give data with the same classes"
+                )
+
+    def warn_of_training_images(self, source: Source, labels: str) -> None:
+        """Says so where `source`, read with the CSV `labels`, holds images of the classifier's training."""
+        trained_on = self.config.data
+        if (source.name, labels) != (trained_on.dataset, trained_on.labels):
+            return
+        try:
+            splits.require_apart(trained_on.train_split, source.split)
+        except UsageError:
+            print(
+                f"warning: the classifier was trained on images of {source.name} {trained_on.train_split}: "
+                f"its accuracy on {source.split} says nothing of other images"
+            )
+
+
+def load_run(checkpoint: str) -> LoadedRun:
+    """Rebuilds the parts that a run folder (its newest checkpoint) or a checkpoint prefix holds.
+
+    Raises:
+        UsageError: no run there, or a checkpoint that cannot be read or does not fit its config.json.
+    """
+    config = flag_definitions.stored_config(checkpoint)
+    prefix = checkpoints.find(checkpoint)
+    folder = RunFolder(flag_definitions.run_of(checkpoint), config)
+    result, data = folder.read_json("result.json"), folder.read_json("data.json")
+    shapes = checkpoints.variable_shapes(prefix)
+    kept = {name.split("/")[0] for name in shapes}
+    parts = new_parts(config, _classes(shapes) if "classifier" in kept else 0)
+    if "classifier" in kept and config.labels.ft_proj_selector:
+        kept.add("projection_head")  # the classifier reads it: its absence is no version 1 file but a misfit
+    parts = {name: part for name, part in parts.items() if name in kept}
+    checkpoints.load_parts(prefix, parts)
+    return LoadedRun(
+        config=config,
+        step=checkpoints.step_of(prefix),
+        encoder=parts["encoder"],
+        projection_head=parts.get("projection_head"),
+        classifier=parts.get("classifier"),
+        head_layer=config.labels.ft_proj_selector,
+        class_names=tuple(data.get("class_names", ())),
+        top1=result.get("top1") if result.get("steps") == checkpoints.step_of(prefix) else None,
+        git_commit=result.get("git_commit"),
+    )
+
+
+def initialize_encoder(model: SimCLR | Classifier, config: Config) -> None:
+    """Fills encoder and projection head from --checkpoint; without one they keep their random weights."""
+    checkpoint = config.checkpoints.checkpoint
+    if checkpoint:
+        parts = {"encoder": model.encoder, "projection_head": model.projection_head}
+        checkpoints.load_parts(checkpoints.find(checkpoint), parts)
+
+
+def frozen_encoder(config: Config) -> tuple[ResNet, int]:
+    """The encoder of --checkpoint and its step; without one a random initialisation, which is said."""
+    encoder, _, step = frozen_parts(config)
+    return encoder, step
+
+
+def frozen_parts(config: Config) -> tuple[ResNet, ProjectionHead | None, int]:
+    """Encoder, projection head (None where the checkpoint has none) and step, as `frozen_encoder`."""
+    if config.checkpoints.checkpoint:
+        run = load_run(config.checkpoints.checkpoint)
+        return run.encoder, run.projection_head, run.step
+    print("no --checkpoint: the encoder is a random initialisation")
+    parts = new_parts(config, 0)
+    return parts["encoder"], parts["projection_head"], 0
+
+
+def new_parts(config: Config, num_classes: int) -> dict[str, tf.keras.layers.Layer]:
+    """The encoder, projection head and (for num_classes > 0) classifier of a config, with variables."""
+    encoder, head = build.encoder(config), build.projection_head(config)
+    h = encoder(tf.zeros([1, config.data.image_size, config.data.image_size, 3]))
+    head(h)
+    parts: dict[str, Any] = {"encoder": encoder, "projection_head": head}
+    if num_classes:
+        parts["classifier"] = LinearClassifier(num_classes)
+        layer = config.labels.ft_proj_selector
+        if layer > len(head.dense_layers):
+            raise UsageError(
+                f"--ft_proj_selector={layer}: --proj_head_mode={config.head.proj_head_mode} and "
+                f"--num_proj_layers={config.head.num_proj_layers} make {len(head.dense_layers)} layers"
+            )
+        parts["classifier"](head.layer_outputs(h)[layer] if layer else h)
+    return parts
+
+
+def _have_names(class_names: Sequence[str]) -> bool:
+    """Whether the classes are named, not only counted."""
+    return any(name != str(number) for number, name in enumerate(class_names))
+
+
+def _classes(shapes: dict[str, list[int]]) -> int:
+    return next(
+        shape[0] for name, shape in shapes.items() if name.startswith("classifier/") and len(shape) == 1
+    )
