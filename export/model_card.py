@@ -5,10 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from tf_simclr import methods
+from tf_simclr.config import stored
+from tf_simclr.errors import UsageError
+
 _WHAT = {
-    "encoder": "SimCLR encoder: images [b, h, w, 3] float32 RGB in [0, 1] to h [b, {D}] float32.",
-    "projection_head": "SimCLR projection head: h [b, {D}] to projections z [b, {P}], float32.",
-    "classifier": "On a SimCLR encoder: images [b, h, w, 3] float32 RGB in [0, 1] to logits [b, {C}].",
+    "encoder": "{method} encoder: images [b, h, w, 3] float32 RGB in [0, 1] to h [b, {D}] float32.",
+    "projection_head": "{method} projection head: h [b, {D}] to projections z [b, {P}], float32.",
+    "classifier": "On a {method} encoder: images [b, h, w, 3] float32 RGB in [0, 1] to logits [b, {C}].",
 }
 
 _CARD = """# {title}, step {step}
@@ -19,7 +23,8 @@ _CARD = """# {title}, step {step}
 |---|---|
 | data set | {dataset} |
 | command | {command} |
-| encoder | ResNet-{depth}, width {width}, selective kernels {sk}, {stem} stem |
+| encoder | {encoder} |
+| pretrained by | {pretrained_by} |
 | image size | {image_size} px |
 | top-1 | {top1} |
 | code | tf_simclr {version}, commit {commit} |
@@ -43,11 +48,12 @@ model.trainable_variables                # to fine-tune
 The weights carry what the data set holds, its gaps and biases included; measure on your own images before
 relying on them. No augmentation and no mean or deviation is applied inside. `export.json` has the whole
 configuration.
+{citation}"""
 
+_CITATION = """
 ## Citation
 
-Chen, Kornblith, Norouzi, Hinton. A Simple Framework for Contrastive Learning of Visual Representations.
-ICML 2020, arXiv:2002.05709.
+{text}
 """
 
 _BYTES = """
@@ -59,24 +65,70 @@ centre crop, {image_size} px. EXIF orientation is ignored, as in training.
 def text(facts: Mapping[str, Any]) -> str:
     """The card, from the content of export.json; unknown things are called unknown."""
     config = facts["config"]
-    encoder = config.get("encoder", {})
     model = facts["model"]
-    sizes = {"D": facts["representation_dim"], "P": facts["projection_dim"], "C": facts["num_classes"]}
+    pretrained = stored.pretraining(config) or {}
+    method = _method(pretrained)
+    citation = method.citation if method is not None else ""
+    sizes = {
+        "method": _title(pretrained, method),
+        "D": facts["representation_dim"],
+        "P": facts["projection_dim"],
+        "C": facts["num_classes"],
+    }
     top1 = facts["top1"]
     return _CARD.format(
         title=model.replace("_", " ").capitalize(),
         step=facts["step"],
         what=_WHAT[model].format(**sizes),
+        encoder=_encoder(config.get("encoder", {})),
+        pretrained_by=_pretraining(pretrained),
+        citation=_CITATION.format(text=citation) if citation else "",
         dataset=config.get("data", {}).get("dataset") or "unknown",
         command=config.get("command", "unknown"),
-        depth=encoder.get("resnet_depth", "unknown"),
-        width=encoder.get("width_multiplier", "unknown"),
-        sk=encoder.get("sk_ratio", "unknown"),
-        stem=encoder.get("stem", "unknown"),
         image_size=facts["image_size"],
         top1="unknown" if top1 is None else f"{top1:.2f} %",
         version=facts["versions"]["tf_simclr"],
         commit=facts["git_commit"] or "unknown",
         sha=facts["weights_sha256"],
         bytes="" if model == "projection_head" else _BYTES.format(image_size=facts["image_size"]),
+    )
+
+
+def _method(pretrained: Mapping[str, Any]) -> methods.Method | None:
+    """The method of a pretraining; the authors' own weights are SimCLR's. None where it is not to be had."""
+    name = pretrained.get("method", {}).get("name", "simclr" if pretrained else "")
+    try:
+        return methods.find(name)() if name else None
+    except UsageError:  # a user's own, which is not here
+        return None
+
+
+def _title(pretrained: Mapping[str, Any], method: methods.Method | None) -> str:
+    if method is not None:
+        return type(method).__name__
+    return pretrained["method"]["name"] if pretrained else "Supervised"
+
+
+def _pretraining(pretrained: Mapping[str, Any]) -> str:
+    """Method, its options, data and length of a pretraining."""
+    if not pretrained:
+        return "nothing: trained from random weights, or not known"
+    if "method" not in pretrained:
+        return f"the authors: {pretrained['imported']['source']}"
+    options = dict(pretrained["method"])
+    name, train = options.pop("name"), pretrained["optimization"]
+    length = f"{train['train_steps']} steps" if train["train_steps"] else f"{train['train_epochs']} epochs"
+    stated = ", ".join(f"{option} {value}" for option, value in options.items())
+    data, batch = pretrained["data"]["dataset"], train["train_batch_size"]
+    return f"{name} ({stated}) on {data}, {length} of {batch} images a step"
+
+
+def _encoder(settings: Mapping[str, Any]) -> str:
+    if not settings:
+        return "unknown"
+    if settings.get("encoder", "resnet") != "resnet":
+        return settings["encoder"]
+    return (
+        f"ResNet-{settings['resnet_depth']}, width {settings['width_multiplier']}, selective kernels "
+        f"{settings['sk_ratio']}, {settings['stem']} stem"
     )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import os
 import platform
@@ -43,7 +42,7 @@ def export_run(
         class_names=run.class_names,
         center_crop_fraction=run.config.data.center_crop_fraction or None,
         resize_first=run.config.data.resize_first,
-        config=dataclasses.asdict(run.config),
+        config=run.settings,
         git_commit=run.git_commit,
         top1=run.top1,
     )

@@ -15,19 +15,20 @@ from pathlib import Path
 import pytest
 
 from tf_simclr import cli, pretrain
-from tf_simclr.config import config as config_lib
-from tf_simclr.config import flags as flag_definitions
+from tf_simclr.config import Config, flags
 
 ROOT = Path(__file__).resolve().parent.parent
 COMMANDS = ["pretrain", "linear_eval", "finetune", "evaluate", "knn", "label_efficiency", "import_official"]
 COMMANDS += ["transfer", "embed", "doctor"]
 ROOMS = [
-    {"errors", "progress", "files"},
-    {"config"},
-    {"devices"},
+    {"errors"},
+    {"progress", "files", "lookup", "options"},
     {"replicas", "data", "augment", "optimizers"},
     {"objectives", "networks"},
+    {"methods"},
     {"models"},
+    {"config"},
+    {"devices"},
     {"official"},
     {"evaluation"},
     {"reports"},
@@ -96,7 +97,7 @@ def test_mistakes_take_less_than_two_seconds(arguments: list[str], words: str) -
 
 
 def test_ctrl_c_outside_of_training_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
-    def interrupted(config: config_lib.Config) -> None:
+    def interrupted(config: Config) -> None:
         raise KeyboardInterrupt
 
     assert cli.main(pretrain.COMMAND, interrupted, ["--dataset=digits", "--model_dir=x"]) == 130
@@ -105,7 +106,7 @@ def test_ctrl_c_outside_of_training_is_one_line(capsys: pytest.CaptureFixture[st
 
 def test_nothing_stands_between_a_misfit_and_its_table(tmp_path: Path) -> None:
     """TensorFlow is imported for the table; 2.21 says something on it, whatever it is told."""
-    stored = config_lib.Config("pretrain").replace(dataset="digits", image_size=8, resnet_depth=18)
+    stored = Config("pretrain").replace(dataset="digits", image_size=8, resnet_depth=18)
     (tmp_path / "config.json").write_text(stored.to_json())
     done = run("-m", "tf_simclr.knn", f"--checkpoint={tmp_path}", "--resnet_depth=34")
     assert done.returncode == 2
@@ -139,11 +140,11 @@ def test_an_install_asks_for_what_requirements_pin() -> None:
 
 @pytest.mark.parametrize("stem", ["auto", "cifar"])
 def test_a_stem_that_is_the_checkpoints_is_no_contradiction(stem: str, tmp_path: Path) -> None:
-    stored = config_lib.Config("pretrain").replace(dataset="digits", image_size=16)
+    stored = Config("pretrain").replace(dataset="digits", image_size=16)
     (tmp_path / "config.json").write_text(stored.to_json())
     arguments = [f"--checkpoint={tmp_path}", f"--stem={stem}", "--model_dir=x"]
     command = importlib.import_module("tf_simclr.knn").COMMAND
-    _, config = flag_definitions.parse(command, arguments)
+    _, config = flags.parse(command, arguments)
     assert config.stem == "cifar"
 
 
@@ -162,7 +163,7 @@ def test_flagfiles_parse_by_their_command_and_cite(path: Path, monkeypatch: pyte
     assert re.search(r"Expected:.*?(figures?\b|paper|README)", text, flags=re.DOTALL), "whose figure it is"
     arguments = [a for a in shlex.split(stated.group(0))[3:] if not a.startswith("--checkpoint=")]
     command = importlib.import_module(f"tf_simclr.{stated.group(1)}").COMMAND
-    _, config = flag_definitions.parse(command, arguments)
+    _, config = flags.parse(command, arguments)
     assert config.data.dataset or config.transfers.datasets
 
 

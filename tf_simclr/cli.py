@@ -11,8 +11,7 @@ import os
 import sys
 from collections.abc import Callable, Sequence
 
-from tf_simclr.config import Config
-from tf_simclr.config import flags as flag_definitions
+from tf_simclr.config import Config, flags
 from tf_simclr.config.flags import Command
 from tf_simclr.devices.cluster import this_worker
 from tf_simclr.errors import DoesNotFit, Interrupted, UsageError
@@ -24,9 +23,9 @@ def main(command: Command, run: Callable[[Config], object], arguments: Sequence[
     """Parses `arguments` (the command line's by default), runs, and returns the exit code."""
     _quiet()
     try:
-        values, config = flag_definitions.parse(command, sys.argv[1:] if arguments is None else arguments)
+        values, config = flags.parse(command, sys.argv[1:] if arguments is None else arguments)
         if values.help:
-            print(flag_definitions.help_text(command, values))
+            print(flags.help_text(command, values))
             return 0
         _require_complete(command, config)
         _run(run, config)
@@ -56,7 +55,7 @@ def _require_complete(command: Command, config: Config) -> None:
         return
     if this_worker(config.devices).count > 1:
         _refuse_several_workers(config)
-    if not config.probe.preview_views:
+    if not config.preview.preview_views:
         config.require_model_dir()
     if not config.transfers.datasets and "imported" not in command.groups:
         config.require_dataset()
@@ -69,7 +68,7 @@ def _require_complete(command: Command, config: Config) -> None:
 
 def _refuse_several_workers(config: Config) -> None:
     several = {
-        "sweep": config.freezing.sweep,
+        "sweep": config.sweep.sweep,
         "seeds": config.repeats.seeds,
         "compare_with": config.repeats.compare_with,
     }

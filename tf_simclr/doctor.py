@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import sys
 from collections.abc import Sequence
 
@@ -10,11 +11,11 @@ from tf_simclr.config import Config
 from tf_simclr.config.flags import Command
 from tf_simclr.errors import UsageError
 
-_RUNS = ("checkpoints", "devices", "run")  # so that a flagfile of pretrain can be given
+_RUNS = ("preview", "checkpoints", "devices", "profile", "run")  # so that a flagfile of pretrain can be given
 COMMAND = Command(
     "doctor",
     "parity of 1 against n devices (--parity), sizes and traffic of a planned run (--sizes)",
-    [*"doctor data views augmentation encoder head objective optimization probe".split(), *_RUNS],
+    [*"doctor data views augmentation encoder head method optimization memory probe".split(), *_RUNS],
     {},
 )
 
@@ -27,15 +28,15 @@ def doctor(config: Config) -> None:
     if not (config.doctor.parity or config.doctor.sizes):
         raise UsageError("give --parity or --sizes (--help explains them)")
     if config.doctor.parity:
-        check_parity(config.doctor.devices)
+        check_parity(config)
     if config.doctor.sizes:
         from tf_simclr.checks import sizes
 
         print(sizes.report(config))
 
 
-def check_parity(devices: int) -> None:
-    """Prints the largest differences between one replica and `devices`.
+def check_parity(config: Config) -> None:
+    """Prints the largest differences between one replica and --devices of them, of --method's train step.
 
     Raises:
         CheckFailed: one is above the tolerance.
@@ -44,9 +45,12 @@ def check_parity(devices: int) -> None:
 
     from tf_simclr.checks import parity
 
+    devices = config.doctor.devices
     names = parity.virtual_devices(devices)
-    one = parity.train(tf.distribute.get_strategy())
-    many = parity.train(tf.distribute.MirroredStrategy(names))
+    config.method.check(parity.IMAGES // devices)
+    make = functools.partial(parity.model, method=config.method)
+    one = parity.train(tf.distribute.get_strategy(), make)
+    many = parity.train(tf.distribute.MirroredStrategy(names), make)
     differences = parity.largest_differences(one, many)
     print(f"largest relative differences over {parity.STEPS} steps, 1 replica against {devices}:")
     print(parity.report(differences))

@@ -9,10 +9,11 @@ from tf_simclr import cli
 from tf_simclr.config import Config
 from tf_simclr.config.flags import Command
 
+_OWN = "labels freezing selection sweep repeats"
 COMMAND = Command(
     "finetune",
     "train encoder and classifier on a fraction of the labels; from scratch without --checkpoint",
-    "data views encoder head optimization labels freezing repeats checkpoints devices run".split(),
+    f"data views encoder head optimization {_OWN} checkpoints devices run".split(),
     {
         "optimizer": "nesterov",
         "learning_rate": 0.05,
@@ -27,7 +28,7 @@ COMMAND = Command(
 def finetune(config: Config) -> None:
     from tf_simclr.protocols import repeats, sweeping, tuning
 
-    protocol = sweeping.sweep if config.freezing.sweep else tuning.finetune
+    protocol = sweeping.sweep if config.sweep.sweep else tuning.finetune
     repeats.over_seeds(config, COMMAND, lambda one: protocol(one, COMMAND))
 
 

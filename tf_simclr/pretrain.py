@@ -4,46 +4,55 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from typing import Any
+
+from etils import epy
 
 from tf_simclr import cli
 from tf_simclr.config import Config
 from tf_simclr.config.flags import Command
 
+with epy.lazy_imports():
+    from tf_simclr import inputs, runs, training
+    from tf_simclr.devices import strategies
+    from tf_simclr.inputs import batch_size
+    from tf_simclr.protocols import outcome, preview
+    from tf_simclr.runs import build
+    from tf_simclr.training import between_epochs, probe
+
+_VIEWS, _RUN = "data views augmentation", "probe preview checkpoints devices profile run"
 COMMAND = Command(
     "pretrain",
     "pretrain an encoder on unlabelled images; labels only feed the online classifier",
-    "data views augmentation encoder head objective optimization probe checkpoints devices run".split(),
+    f"{_VIEWS} encoder head method optimization memory {_RUN}".split(),
     {},
 )
 
 
-def pretrain(config: Config) -> None:
-    from tf_simclr import inputs, runs, training
-    from tf_simclr.devices import strategies
-    from tf_simclr.inputs import batch_size as small_data
-    from tf_simclr.protocols import outcome, preview
-    from tf_simclr.runs import build
-    from tf_simclr.training import probe
-
-    if config.probe.preview_views:
-        return preview.preview_views(config)
+def pretrain(config: Config) -> dict[str, Any] | None:
+    """Pretrains and returns result.json; with --preview_views only draws."""
+    if config.preview.preview_views:
+        preview.preview_views(config)
+        return None
     strategy = strategies.set_up(config)
-    source = inputs.train_source(config)
-    config = small_data.with_fitting_batch(config, source.num_examples)
+    source = inputs.train_source(config, labelled=config.method.needs_labels)
+    config = batch_size.with_fitting_batch(config, source.num_examples)
     run = runs.RunFolder.open(config, COMMAND)
     test = inputs.optional_eval_source(config)
     steps = config.steps(source.num_examples)
     with strategy.scope():
-        model = build.simclr(config, 0 if source.multi_label else source.num_classes, steps)
+        model = build.pretraining(config, 0 if source.multi_label else source.num_classes, steps)
     runs.initialize_encoder(model, config)
     run.write_data(source)
     training.print_plan(run, source, steps, model, strategy)
 
     batches = inputs.pretraining_batches(config, source, model.augmentations.num_uniforms)
-    speed = training.fit(model, batches, steps, run, probe.watchers(config, model, steps, run))
+    probes = probe.watchers(config, model, steps, run)
+    epochs = between_epochs.watchers(config, model, source, steps)
+    speed = training.fit(model, batches, steps, run, lambda start: [*epochs(start), *probes(start)])
 
     preview.keep(run, source)
-    outcome.of_pretraining(run, model, test, steps, speed)
+    return outcome.of_pretraining(run, model, test, steps, speed)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

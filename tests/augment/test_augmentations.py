@@ -37,11 +37,6 @@ def test_equals_its_layers_one_after_the_other(layers: list, batch: tuple) -> No
     np.testing.assert_array_equal(augmentations(images, uniforms), expected)
 
 
-def test_factors_keep_leading_dimensions(layers: list) -> None:
-    factors = Augmentations(layers).factors_from_uniforms(tf.zeros([5, 2, 9]))
-    assert {tuple(values.shape) for values in factors.values()} == {(5, 2)}
-
-
 @pytest.mark.parametrize("surrounding", ["eager", "graph", "compiled", "strategy"])
 def test_compiled_equals_plain(layers: list, batch: tuple, surrounding: str) -> None:
     plain, compiled = Augmentations(layers, jit_compile=False), Augmentations(layers)

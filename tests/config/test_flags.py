@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 from pathlib import Path
 
 import pytest
@@ -11,9 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tf_simclr import embed, evaluate, finetune, knn, label_efficiency, linear_eval, pretrain, transfer
-from tf_simclr.config import Config
+from tf_simclr.config import Config, flags, stored
 from tf_simclr.config import config as config_lib
-from tf_simclr.config import flags as flag_definitions
 from tf_simclr.errors import UsageError
 
 COMMANDS = [
@@ -21,8 +21,8 @@ COMMANDS = [
 ]
 
 
-def parse(command: flag_definitions.Command, *arguments: str) -> Config:
-    return flag_definitions.parse(command, arguments)[1]
+def parse(command: flags.Command, *arguments: str) -> Config:
+    return flags.parse(command, arguments)[1]
 
 
 @pytest.fixture
@@ -82,13 +82,13 @@ def test_evaluate_takes_the_crop_of_the_run_that_trained_the_classifier(tmp_path
 
 
 def test_a_sweep_stands_for_its_chosen_run(run_folder: Path) -> None:
-    stored = Config("finetune").replace(dataset="digits", batch_norm_decay=0.95)
+    kept = Config("finetune").replace(dataset="digits", batch_norm_decay=0.95)
     (run_folder / "chosen").mkdir()
-    (run_folder / "chosen" / "config.json").write_text(stored.to_json())
-    assert flag_definitions.run_of(str(run_folder)) == run_folder / "chosen"
-    assert flag_definitions.stored_config(str(run_folder)) == stored
+    (run_folder / "chosen" / "config.json").write_text(kept.to_json())
+    assert stored.run_of(str(run_folder)) == run_folder / "chosen"
+    assert stored.stored_config(str(run_folder)) == kept
     (run_folder / "checkpoints").mkdir()
-    assert flag_definitions.run_of(str(run_folder)) == run_folder
+    assert stored.run_of(str(run_folder)) == run_folder
 
 
 def test_a_checkpoint_that_cannot_be_reached_is_a_mistake(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -100,7 +100,7 @@ def test_a_checkpoint_that_cannot_be_reached_is_a_mistake(monkeypatch: pytest.Mo
 
     monkeypatch.setattr(type(epath.Path("/")), "is_dir", fail)
     with pytest.raises(UsageError, match=r"--checkpoint=s3://b/run: cannot be read .File system scheme"):
-        flag_definitions.stored_config("s3://b/run")
+        stored.stored_config("s3://b/run")
 
 
 def test_the_order_of_flag_and_flagfile_does_not_matter(tmp_path: Path) -> None:
@@ -144,9 +144,9 @@ def test_mistakes_are_one_line_that_names_the_flag(arguments: list[str], message
 
 
 @pytest.mark.parametrize("command", COMMANDS, ids=lambda command: command.name)
-def test_flags_cfg_repeats_the_run(command: flag_definitions.Command, tmp_path: Path) -> None:
+def test_flags_cfg_repeats_the_run(command: flags.Command, tmp_path: Path) -> None:
     config = parse(command, "--dataset=digits", "--image_size=20", "--seed=3", "--nocache_dataset")
-    (tmp_path / "flags.cfg").write_text(flag_definitions.flagfile(command, config))
+    (tmp_path / "flags.cfg").write_text(flags.flagfile(command, config))
     assert parse(command, f"--flagfile={tmp_path / 'flags.cfg'}") == config
 
 
@@ -159,7 +159,7 @@ def test_a_later_versions_config_is_refused(run_folder: Path) -> None:
     text = (run_folder / "config.json").read_text().replace('"dataset"', '"dataset_of_tomorrow"')
     (run_folder / "config.json").write_text(text)
     with pytest.raises(UsageError, match="cannot be used"):
-        flag_definitions.stored_config(str(run_folder))
+        stored.stored_config(str(run_folder))
 
 
 @given(
@@ -184,7 +184,7 @@ def test_every_option_survives_json() -> None:
     config = Config("finetune").replace(
         label_fraction=0.01, use_flip=False, labels="a,b.csv", width_multiplier=0.5
     )
-    assert Config.from_json(config.to_json()) == config
+    assert Config.from_tree(json.loads(config.to_json())) == config
 
 
 def test_differences_leave_out_what_a_resumed_run_may_change() -> None:

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from export import __main__ as export_main
-from tf_simclr.config import flags as flag_definitions
+from tf_simclr.config import flags
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -37,7 +37,7 @@ def test_the_command_is_known_with_its_flags(page: str, line: str, monkeypatch: 
         words.pop(0)
     if words[:2] == ["python", "-m"] and words[2].startswith("tf_simclr."):
         command = importlib.import_module(words[2]).COMMAND
-        flag_definitions.parse(command, [word for word in words[3:] if not word.startswith("--checkpoint=")])
+        flags.parse(command, [word for word in words[3:] if not word.startswith("--checkpoint=")])
     elif words[:3] == ["python", "-m", "export"]:
         assert export_main.define_flags()(["export", *words[3:]])[1:] == []
     elif words[:2] == ["python", "-m"] and words[2].startswith("benchmarks."):

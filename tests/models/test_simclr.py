@@ -15,7 +15,7 @@ from tests.compiled import optimized, waits
 from tf_simclr.augment import Augmentations, ColorDistortion, GaussianBlur
 from tf_simclr.errors import UsageError
 from tf_simclr.models import BatchNorm, Classifier, ProjectionHead, ResNet, SimCLR
-from tf_simclr.models.simclr import ONLINE_RATE
+from tf_simclr.models.pretraining import ONLINE_RATE
 from tf_simclr.optimizers import LARS, WarmUpCosine
 
 N, SIDE, CLASSES, TEMPERATURE = 6, 8, 3, 0.2
@@ -235,7 +235,7 @@ def test_micro_batches_move_the_statistics_once_to_the_mean_over_chunks() -> Non
         alone = make()
         pair = data["views"][i::3]
         views = tf.cast(tf.concat([pair[:, 0], pair[:, 1]], 0), tf.float32) / 255
-        alone.encode(views, training=True)
+        alone.represent(views, training=True)
         expected.append(values(alone.encoder.non_trainable_variables))
     train(chunked, data)
     found = values(chunked.encoder.non_trainable_variables)
@@ -452,7 +452,7 @@ def test_precision_is_that_of_the_encoder_alone(policy: Any, name: str) -> None:
     expected = train(reference, batch())["contrastive_loss"]
     policy(name)
     model = make()
-    h, z = model.encode(tf.zeros([2, SIDE, SIDE, 3]))
+    h, z = model.represent(tf.zeros([2, SIDE, SIDE, 3]), training=False)
     assert h.dtype.name == name.removeprefix("mixed_")  # a user's encoder; ours casts h to float32
     assert z.dtype == tf.float32
     np.testing.assert_allclose(train(model, batch())["contrastive_loss"], expected, rtol=0.05)

@@ -22,7 +22,7 @@ Model = Any
 
 
 def pretraining_model(options: dict[str, Any]) -> Model:
-    return build.simclr(Config("pretrain").replace(**SMALL | options), 10, STEPS)
+    return build.pretraining(Config("pretrain").replace(**SMALL | options), 10, STEPS)
 
 
 def of_norms(name: str) -> Callable[[Model], set[Any]]:
@@ -42,10 +42,10 @@ def of_schedule(name: str) -> Callable[[Model], Any]:
 @pytest.mark.parametrize(
     ("options", "found", "expected"),
     [
-        ({"temperature": 0.7}, lambda model: model.temperature, 0.7),
-        ({"hidden_norm": False}, lambda model: model.l2_normalize, False),
-        ({"loss_block_size": 16}, lambda model: model.block_size, 16),
-        ({}, lambda model: model.block_size, None),
+        ({"temperature": 0.7}, lambda model: model.method.temperature, 0.7),
+        ({"hidden_norm": False}, lambda model: model.method.hidden_norm, False),
+        ({"loss_block_size": 16}, lambda model: model.method.loss_block_size, 16),
+        ({}, lambda model: model.method.loss_block_size, 0),
         ({"micro_batches": 4}, lambda model: model.micro_batches, 4),
         ({"seed": 5}, lambda model: model.seed, 5),
         ({}, lambda model: model.classifier.num_classes, 10),
@@ -106,7 +106,7 @@ def test_the_classifier_starts_from_zero_where_asked(zero: bool) -> None:
 def test_precision_is_the_encoders() -> None:
     config = Config("pretrain").replace(**SMALL, precision="bfloat16")
     strategies.set_up(config)
-    model = build.simclr(config, 10, STEPS)
+    model = build.pretraining(config, 10, STEPS)
     assert model.encoder.compute_dtype == "bfloat16"
     assert {variable.dtype for variable in model.encoder.variables} == {tf.float32}
 

@@ -11,7 +11,7 @@ import tensorflow as tf
 
 from export.__main__ import main as export_main
 from tf_simclr import evaluate, linear_eval, pretrain
-from tf_simclr.config import Config
+from tf_simclr.config import Config, stored
 from tf_simclr.errors import DoesNotFit, UsageError
 from tf_simclr.runs import checkpoints, loading
 
@@ -36,7 +36,7 @@ def write_run(folder: Path, num_classes: int = 10, **options: object) -> str:
 
 def contradict(run: str, **options: object) -> None:
     path = Path(run) / "config.json"
-    path.write_text(Config.from_json(path.read_text()).replace(**options).to_json())
+    path.write_text(stored.read_config(path.parent).replace(**options).to_json())
 
 
 def test_what_fits_is_loaded(tmp_path: Path) -> None:

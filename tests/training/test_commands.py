@@ -14,7 +14,7 @@ import pytest
 import tensorflow as tf
 
 from tf_simclr import evaluate, finetune, inputs, knn, label_efficiency, linear_eval, pretrain, runs
-from tf_simclr.config import Config
+from tf_simclr.config import Config, stored
 from tf_simclr.errors import UsageError
 from tf_simclr.models import Classifier
 from tf_simclr.protocols import outcome, preview
@@ -52,7 +52,7 @@ def test_a_run_folder_holds_what_is_promised(pretrained: Config) -> None:
     names = {path.name for path in folder.iterdir()}
     assert names >= {"config.json", "flags.cfg", "data.json", "checkpoints", "logs", "metrics.csv"}
     assert names >= {"result.json", "report.html", "predictions.npz"}
-    assert Config.from_json((folder / "config.json").read_text()) == pretrained
+    assert stored.read_config(folder) == pretrained
     result = result_of(pretrained)
     assert (result["command"], result["dataset"], result["steps"], result["seed"]) == (
         "pretrain",

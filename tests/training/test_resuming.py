@@ -19,8 +19,7 @@ import pytest
 import tensorflow as tf
 
 from tf_simclr import linear_eval, pretrain
-from tf_simclr.config import Config, Steps
-from tf_simclr.config import flags as flag_definitions
+from tf_simclr.config import Config, Steps, flags
 from tf_simclr.errors import Interrupted, UsageError
 from tf_simclr.runs import checkpoints
 from tf_simclr.runs.folder import RunFolder
@@ -206,8 +205,8 @@ def test_sigkill_then_the_same_command_equals_an_undisturbed_run(tiny: Make) -> 
     options: dict[str, Any] = {"train_steps": 300, "checkpoint_steps": 7}
     undisturbed, killed = tiny(**options), tiny(**options)
     for config in (undisturbed, killed):
-        flags = flag_definitions.flagfile(pretrain.COMMAND, config)
-        (folder_of(config) / "the.cfg").write_text(flags)
+        text = flags.flagfile(pretrain.COMMAND, config)
+        (folder_of(config) / "the.cfg").write_text(text)
 
     def start(config: Config) -> subprocess.Popen[bytes]:
         arguments = [f"--flagfile={folder_of(config) / 'the.cfg'}", f"--model_dir={config.run.model_dir}"]

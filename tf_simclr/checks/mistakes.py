@@ -48,5 +48,5 @@ def _splits(config: Config) -> Iterator[str]:
     except UsageError:
         return  # there is none to test on
     yield from (split for split in (named.train, named.test) if split != config.data.train_split)
-    if named.validation and (config.command == "transfer" or config.freezing.sweep):
+    if named.validation and (config.command == "transfer" or config.sweep.sweep):
         yield named.validation

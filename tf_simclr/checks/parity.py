@@ -15,7 +15,9 @@ import tensorflow as tf
 
 from tf_simclr.devices.distribution import distributed_batches
 from tf_simclr.errors import UsageError
-from tf_simclr.models import BatchNorm, ProjectionHead, SimCLR
+from tf_simclr.methods import Method
+from tf_simclr.methods.simclr import SimCLR
+from tf_simclr.models import BatchNorm, Pretraining, ProjectionHead
 from tf_simclr.optimizers import LARS
 
 STEPS, IMAGES, SIDE, CLASSES = 3, 16, 8, 5
@@ -39,7 +41,7 @@ def virtual_devices(count: int) -> list[str]:
     return [f"CPU:{i}" for i in range(count)]
 
 
-def train(strategy: tf.distribute.Strategy, make: Callable[[], SimCLR] | None = None) -> Record:
+def train(strategy: tf.distribute.Strategy, make: Callable[[], Pretraining] | None = None) -> Record:
     """Loss, gradients, weights and batch norm's statistics of every step, by name.
 
     Every worker of a strategy must call it.
@@ -50,12 +52,14 @@ def train(strategy: tf.distribute.Strategy, make: Callable[[], SimCLR] | None = 
     """
     tf.keras.backend.set_floatx("float64")
     with strategy.scope():
-        simclr = (make or model)()
+        trained = (make or model)()
         optimizer = Recorder(0.5, weight_decay=1e-2, trust_coefficient=0.1)
-        simclr.compile(optimizer=optimizer)
-        optimizer.build(simclr.trainable_variables)
+        trained.compile(optimizer=optimizer)
+        optimizer.build(trained.trainable_variables)
     recording = _Recording(optimizer)
-    simclr.fit(_batches(strategy), steps_per_epoch=STEPS, callbacks=[recording], verbose=0)
+    trained.fit(
+        _batches(strategy, trained.method.num_views), steps_per_epoch=STEPS, callbacks=[recording], verbose=0
+    )
     return recording.values
 
 
@@ -81,10 +85,16 @@ def holds(differences: dict[str, tuple[float, str]]) -> bool:
     return all(value <= TOLERANCE for value, _ in differences.values())
 
 
-def model(encoder: tf.keras.Model | None = None) -> SimCLR:
-    """A small SimCLR with an online classifier, always of the same initial weights."""
+def model(encoder: tf.keras.Model | None = None, method: Method | None = None) -> Pretraining:
+    """A small model with an online classifier, always of the same initial weights; by SimCLR if not said."""
     tf.keras.utils.set_random_seed(0)
-    return SimCLR(encoder or small_encoder(), ProjectionHead(out_dim=6), temperature=0.2, num_classes=CLASSES)
+    return Pretraining(
+        method or SimCLR(temperature=0.2),
+        encoder or small_encoder(),
+        ProjectionHead(out_dim=6),
+        num_classes=CLASSES,
+        total_steps=STEPS,
+    )
 
 
 def small_encoder(global_bn: bool = True) -> tf.keras.Model:
@@ -127,17 +137,20 @@ class _Recording(tf.keras.callbacks.Callback):
         for i, (variable, gradient) in enumerate(zip(trained, self._optimizer.gradients, strict=True)):
             self.values[f"gradients/{step}/{i} {variable.name}"] = gradient.numpy()
             self.values[f"weights/{step}/{i} {variable.name}"] = variable.numpy()
-        for part in (self.model.encoder, self.model.projection_head):
+        for part in self.model.method.trained(self.model):
             for i, variable in enumerate(part.non_trainable_variables):
                 name = f"statistics/{step}/{part.name} {i} {variable.name}"
                 self.values[name] = variable.numpy()
+        for name, state in (self.model.state or {}).items():
+            for i, variable in enumerate(state.variables):
+                self.values[f"state/{step}/{name} {i} {variable.name}"] = variable.numpy()
 
 
-def _batches(strategy: tf.distribute.Strategy) -> Any:
-    """Random images, another batch a step, each replica with its slice."""
+def _batches(strategy: tf.distribute.Strategy, num_views: int) -> Any:
+    """Random images, another batch a step, each replica with its slice; an image's views are alike."""
     rng = np.random.default_rng(0)
-    views = rng.uniform(size=[STEPS, IMAGES, 2, SIDE, SIDE, 3])
-    views[:, :, 1] = 0.7 * views[:, :, 0] + 0.3 * views[:, :, 1]
+    views = rng.uniform(size=[STEPS, IMAGES, num_views, SIDE, SIDE, 3])
+    views[:, :, 1:] = 0.7 * views[:, :, :1] + 0.3 * views[:, :, 1:]
     labels = rng.integers(0, CLASSES, [STEPS, IMAGES])
     labels[:, : IMAGES // 4] = -1  # without a label, and not equally many on each replica
 

@@ -1,8 +1,7 @@
 """Memory and traffic of a planned pretraining, reckoned from its flags; docs/scaling.md works examples out.
 
 Figures are a replica's. Activations are what the backward pass keeps: the outputs of convolutions (batch
-norm needs them) and of ReLUs (convolutions do). The whole similarity matrix is held about four times over
-by forward and backward pass together (measured).
+norm needs them) and of ReLUs (convolutions do). What the method adds it reckons itself.
 """
 
 from __future__ import annotations
@@ -13,12 +12,13 @@ import tensorflow as tf
 
 from tf_simclr.config import Config
 from tf_simclr.devices.strategies import check_batch
+from tf_simclr.methods import name_of
 from tf_simclr.models import BatchNorm
+from tf_simclr.replicas.traffic import all_reduce
 from tf_simclr.runs import build
 from tf_simclr.training.plan import parameters
 
 KEPT = ("Conv2D", "Relu", "MatMul", "MaxPool")
-MATRIX_COPIES = 4
 _FLOAT = 4  # bytes
 
 
@@ -32,18 +32,19 @@ class Sizes:
     activations: int
     views: int
     loss: int
+    state: int
     exchanged_gradients: int
     exchanged_batch_norm: int
-    exchanged_projections: int
+    exchanged_by_method: int
 
     @property
     def memory(self) -> int:
         """Weights twice, since their gradients are as large."""
-        return 2 * self.weights + self.optimizer + self.activations + self.views + self.loss
+        return 2 * self.weights + self.optimizer + self.activations + self.views + self.loss + self.state
 
     @property
     def exchanged(self) -> int:
-        return self.exchanged_gradients + self.exchanged_batch_norm + self.exchanged_projections
+        return self.exchanged_gradients + self.exchanged_batch_norm + self.exchanged_by_method
 
 
 def of(config: Config, replicas: int) -> Sizes:
@@ -60,20 +61,23 @@ def of(config: Config, replicas: int) -> Sizes:
     trained = parameters([*encoder.trainable_variables, *head.trainable_variables])
     images, side = config.optimization.train_batch_size, config.data.image_size
     own = images // replicas
-    chunk = 2 * own // config.objective.micro_batches
+    num_views = config.method.num_views
+    chunk = num_views * own // config.memory.micro_batches
     dim = config.head.proj_out_dim if config.head.proj_head_mode != "none" else encoder.output_dim
     norms = [layer for part in (encoder, head) for layer in part.submodules if isinstance(layer, BatchNorm)]
     channels = sum(norm.moving_mean.shape[0] for norm in norms)
+    method = config.method.sizes(own, images, dim, _FLOAT * trained, replicas)
     return Sizes(
         parameters=trained,
         weights=_FLOAT * trained,
         optimizer=_FLOAT * trained * (2 if config.optimization.optimizer in ("adam", "lamb") else 1),
         activations=chunk * _kept_bytes_of_one_view(encoder, side),
-        views=2 * own * side * side * 3 * _FLOAT,
-        loss=_loss(own, images, dim, config.objective.loss_block_size),
-        exchanged_gradients=_all_reduce(_FLOAT * trained, replicas),
+        views=num_views * own * side * side * 3 * _FLOAT,
+        loss=method.loss,
+        state=method.state,
+        exchanged_gradients=all_reduce(_FLOAT * trained, replicas),
         exchanged_batch_norm=_batch_norm(channels, len(norms), config, replicas),
-        exchanged_projections=_projections(images, dim, config.objective.loss_block_size, replicas),
+        exchanged_by_method=method.exchanged,
     )
 
 
@@ -86,17 +90,17 @@ def report(config: Config) -> str:
         ("parameters (encoder and head)", f"{sizes.parameters:,}"),
         ("weights and their gradients", _size(2 * sizes.weights)),
         (f"optimizer ({config.optimization.optimizer})", _size(sizes.optimizer)),
-        (f"activations ({config.objective.micro_batches} micro-batches)", _size(sizes.activations)),
+        (f"activations ({config.memory.micro_batches} micro-batches)", _size(sizes.activations)),
         ("augmented views", _size(sizes.views)),
-        (f"loss (block size {config.objective.loss_block_size or 'none'})", _size(sizes.loss)),
+        (f"loss of {name_of(config.method)}", _size(sizes.loss + sizes.state)),
         ("memory of a replica, about", _size(sizes.memory)),
         ("sent by a replica a step", _size(sizes.exchanged)),
         ("  gradients", _size(sizes.exchanged_gradients)),
         ("  batch statistics, both ways", _size(sizes.exchanged_batch_norm)),
-        ("  projections", _size(sizes.exchanged_projections)),
+        ("  projections", _size(sizes.exchanged_by_method)),
     ]
     heading = (
-        f"ResNet-{config.encoder.resnet_depth} x{config.encoder.width_multiplier:g}, "
+        f"{build.describe_encoder(config)}, "
         f"{config.data.image_size} px, {config.devices.precision}, batch {batch:,} on {replicas} replicas "
         f"({batch // replicas:,} images each)"
     )
@@ -113,31 +117,14 @@ def _kept_bytes_of_one_view(encoder: tf.keras.Model, side: int) -> int:
     return sum(tensor.shape.num_elements() * tensor.dtype.size for tensor in kept)
 
 
-def _loss(own: int, images: int, dim: int, block: int) -> int:
-    """Rows held of the 2n x 2N similarity matrix, and z with its gradient."""
-    rows = block or 2 * own
-    return _FLOAT * (MATRIX_COPIES * rows * 2 * images + 4 * 2 * images * dim)
-
-
 def _batch_norm(channels: int, layers: int, config: Config, replicas: int) -> int:
     """Count, mean and squares of every replica forward (twice in micro-batches), two sums backward."""
     if not config.encoder.global_bn:
         return 0
-    chunks = config.objective.micro_batches
+    chunks = config.memory.micro_batches
     forward, backward = _FLOAT * replicas * (2 * channels + layers), _FLOAT * 2 * channels
     passes = chunks * ((2 if chunks > 1 else 1) * forward + backward)
-    return _all_reduce(passes, replicas)
-
-
-def _projections(images: int, dim: int, block: int, replicas: int) -> int:
-    """z of all replicas; then their gradients, or in blocks the rows' log-sum-exps."""
-    z = _FLOAT * 2 * images * dim
-    return _all_reduce(z + (_FLOAT * 2 * images if block else z), replicas)
-
-
-def _all_reduce(payload: int, replicas: int) -> int:
-    """What a replica sends in a ring all-reduce."""
-    return 2 * (replicas - 1) * payload // replicas
+    return all_reduce(passes, replicas)
 
 
 def _size(count: int) -> str:

@@ -8,7 +8,7 @@ import os
 import re
 from typing import Any
 
-from tf_simclr.config.config import Devices
+from tf_simclr.config.groups import Devices
 from tf_simclr.errors import UsageError
 
 _SHAPE = 'give {"cluster": {"worker": ["HOST:PORT", ...]}, "task": {"type": "worker", "index": 0}}'

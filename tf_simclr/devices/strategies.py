@@ -7,9 +7,11 @@ import socket
 
 import tensorflow as tf
 
-from tf_simclr.config.config import Config, Devices
+from tf_simclr.config import Config
+from tf_simclr.config.groups import Devices
 from tf_simclr.devices.cluster import this_worker
 from tf_simclr.errors import UsageError
+from tf_simclr.methods import name_of
 
 
 def set_up(config: Config, strategy: tf.distribute.Strategy | None = None) -> tf.distribute.Strategy:
@@ -45,20 +47,22 @@ def make_strategy(devices: Devices) -> tf.distribute.Strategy:
 
 
 def check_batch(config: Config, replicas: int) -> None:
-    """Whether the global batch divides by replicas and micro-batches, and holds a block of the loss.
+    """Whether the global batch divides by replicas and micro-batches, and is what the method can take.
 
     Raises:
         UsageError: it does not.
     """
-    batch = config.optimization.train_batch_size
-    chunks, block = config.objective.micro_batches, config.objective.loss_block_size
+    batch, chunks = config.optimization.train_batch_size, config.memory.micro_batches
     if batch % replicas:
         raise UsageError(f"--train_batch_size={batch} does not divide by the {replicas} replicas")
     own = batch // replicas
     if own % chunks:
         raise UsageError(f"--micro_batches={chunks} does not divide the {own} images of a replica")
-    if block > own:
-        raise UsageError(f"--loss_block_size={block} does not fit: a replica has {own} images a step")
+    if chunks > 1 and not config.method.micro_batches:
+        raise UsageError(
+            f"--micro_batches={chunks}: --method={name_of(config.method)} takes whole batches only"
+        )
+    config.method.check(own)
 
 
 def _automatic(devices: Devices) -> str:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from tf_simclr.config.config import Config, Optimization
+from tf_simclr.config import Config
+from tf_simclr.config.groups import Optimization
 
 
 def with_fitting_batch(config: Config, num_examples: int) -> Config:

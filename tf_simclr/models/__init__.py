@@ -1,9 +1,16 @@
-"""Encoder f, projection head g and classifier, and the two models that train them."""
+"""The Keras models that are trained, and the networks that they are made of."""
 
 from tf_simclr.models.classifier import Classifier
+from tf_simclr.models.pretraining import Pretraining
 from tf_simclr.models.simclr import SimCLR
-from tf_simclr.networks.batch_norm import BatchNorm
-from tf_simclr.networks.heads import LinearClassifier, ProjectionHead
-from tf_simclr.networks.resnet import ResNet
+from tf_simclr.networks import BatchNorm, LinearClassifier, ProjectionHead, ResNet
 
-__all__ = ["BatchNorm", "Classifier", "LinearClassifier", "ProjectionHead", "ResNet", "SimCLR"]
+__all__ = [
+    "BatchNorm",
+    "Classifier",
+    "LinearClassifier",
+    "Pretraining",
+    "ProjectionHead",
+    "ResNet",
+    "SimCLR",
+]

@@ -10,8 +10,8 @@ import tensorflow as tf
 from tf_simclr.models.compiling import example_image, exclude_from_decay
 from tf_simclr.models.losses import (
     REPLICAS_AGREE,
-    as_float,
     cross_entropy,
+    in_unit_range,
     kernels,
     layer_losses,
     replica_share,
@@ -94,19 +94,19 @@ class Classifier(tf.keras.Model):
         super().compile(optimizer=optimizer, **options)
 
     def train_step(self, batch: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
-        images, labels = as_float(batch["image"]), batch["label"]
+        images, labels = in_unit_range(batch["image"]), batch["label"]
         with tf.GradientTape() as tape:
             logits = self(images, training=True)  # [b, C]
             objective = cross_entropy(logits, labels)
             if self.l2:
                 objective += replica_share(kernels_l2(kernels(self), self.l2))
-            objective += layer_losses(self, objective.dtype)
+            objective += layer_losses([self], objective.dtype)
         self.optimizer.minimize(objective, self.trainable_variables, tape=tape)
         return self._measured(labels, logits)
 
     def test_step(self, batch: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
         """Loss and accuracy of evaluation images, for `evaluate` and validation data."""
-        labels, logits = batch["label"], self(as_float(batch["image"]))
+        labels, logits = batch["label"], self(in_unit_range(batch["image"]))
         return self._measured(labels, logits)
 
     def _measured(self, labels: tf.Tensor, logits: tf.Tensor) -> dict[str, tf.Tensor]:

@@ -1,6 +1,8 @@
-"""What the train steps share: images as floats, the classification loss, l2 on kernels."""
+"""What the train steps share: images as floats, classification and layer losses, kernels that decay."""
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 import tensorflow as tf
 
@@ -11,7 +13,7 @@ REPLICAS_AGREE = "first"
 Left to itself it would add the workers' up."""
 
 
-def as_float(images: tf.Tensor) -> tf.Tensor:
+def in_unit_range(images: tf.Tensor) -> tf.Tensor:
     """Images in [0, 1]: uint8 is divided by 255, floats pass."""
     return tf.cast(images, tf.float32) / 255.0 if images.dtype == tf.uint8 else images
 
@@ -21,9 +23,10 @@ def replica_share(loss: tf.Tensor) -> tf.Tensor:
     return loss / tf.cast(tf.distribute.get_strategy().num_replicas_in_sync, loss.dtype)
 
 
-def layer_losses(model: tf.keras.Model, dtype: tf.DType) -> tf.Tensor:
+def layer_losses(parts: Sequence[tf.keras.layers.Layer], dtype: tf.DType) -> tf.Tensor:
     """A replica's part of the losses that a user's own layers ask for, such as kernel regularisers."""
-    return replica_share(tf.add_n([tf.zeros([], dtype), *(tf.cast(loss, dtype) for loss in model.losses)]))
+    losses = [tf.cast(loss, dtype) for part in parts for loss in part.losses]
+    return replica_share(tf.add_n([tf.zeros([], dtype), *losses]))
 
 
 def cross_entropy(logits: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:

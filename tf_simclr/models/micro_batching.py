@@ -5,7 +5,7 @@ loss by z; encode every chunk again, with a tape, and send its rows of that grad
 sum over chunks is the gradient of the whole batch's loss, at the price of a second forward pass. The
 optimizer steps once.
 
-A chunk holds both views of every k-th image, of all replicas; which images these are does not depend on the
+A chunk holds all views of every k-th image, of all replicas; which images these are does not depend on the
 number of replicas. Batch statistics are each chunk's own, so with batch
 norm in training mode this is SimCLR with batch norm over N / k images and NT-Xent over N. The moving
 statistics move once a step, to the mean of what each chunk alone would make of them. Where batch norm is
@@ -14,6 +14,7 @@ in inference mode nothing differs from k = 1 but rounding.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -22,90 +23,88 @@ import tensorflow as tf
 from tf_simclr.errors import UsageError
 from tf_simclr.replicas.ordering import after
 
-Loss = Callable[[tf.Tensor, tf.Tensor], tf.Tensor]
+Loss = Callable[[tf.Tensor, Any], tf.Tensor]
 
 
-def minimize(model: Any, images: tf.Tensor, loss: Loss) -> None:
-    """Takes one step of `model.optimizer`.
+def minimize(model: Any, views: tf.Tensor, loss: Loss) -> tuple[tf.Tensor, Any]:
+    """Takes one step of `model.optimizer`; returns what all chunks were encoded to.
 
     Args:
-        model: has `encode(images, training)` -> (h, z), `encoder`, `projection_head`, and the number k of
-            chunks as `micro_batches`.
-        images: this replica's views [2n, H, W, 3], view a first, n divisible by k.
-        loss: of h [2n, D], z [2n, P] and, besides, of the variables themselves (weight decay); it
-            reaches the encoder's activations through z alone.
+        model: has `represent(views, training)` -> (h, nest of rows), `method.trained`, `method.num_views`,
+            and the number k of chunks as `micro_batches`.
+        views: this replica's [V * n, H, W, 3], view a first, n divisible by k.
+        loss: of h [V * n, D], the nest of rows [V * n, ...] and, besides, of the variables themselves (weight
+            decay); it reaches the encoder's activations through the rows alone.
 
     Raises:
         UsageError: n is not divisible by k.
     """
-    chunks = _split(images, model.micro_batches)
+    split = functools.partial(_split, num_views=model.method.num_views, k=model.micro_batches)
+    chunks = split(views)
     statistics = _moving_statistics(model)
-    h, z, moved = _encode(model, chunks, statistics)
-    d_z, direct = _loss_gradients(model, h, z, loss)
-    encoder = _encoder_gradients(model, chunks, _split(d_z, model.micro_batches))
+    h, rows, moved = _encode(model, chunks, statistics)
+    d_rows, direct = _loss_gradients(model, h, rows, loss)
+    d_chunks = list(zip(*(split(d_row) for d_row in d_rows), strict=True))
+    through_rows = _encoder_gradients(model, chunks, d_chunks)
     _assign(statistics, moved)  # the second pass has moved them again
 
-    through_z = {variable.ref(): gradient for variable, gradient in encoder}
-    gradients = [
-        _add(gradient, through_z.get(variable.ref()))
-        for variable, gradient in zip(model.trainable_variables, direct, strict=True)
-    ]
+    gradients = [_add(a, b) for a, b in zip(direct, through_rows, strict=True)]
     if _scales_loss(model.optimizer):
         gradients = model.optimizer.get_unscaled_gradients(gradients)
     model.optimizer.apply_gradients(zip(gradients, model.trainable_variables, strict=True))
+    return h, rows
 
 
 def _encode(
     model: Any, chunks: Sequence[tf.Tensor], statistics: Sequence[tf.Variable]
-) -> tuple[tf.Tensor, tf.Tensor, list[tf.Tensor]]:
-    """h and z of all chunks, without a tape, and where the moving statistics go; they are left alone."""
+) -> tuple[tf.Tensor, Any, list[tf.Tensor]]:
+    """h and rows of all chunks, without a tape, and where the moving statistics go; they are left alone."""
     before = [tf.identity(variable) for variable in statistics]
     encoded, moved = [], []
     done: list[tf.Tensor] = []
     for chunk in chunks:
-        encoded.append(model.encode(after(done, chunk), training=True))
+        encoded.append(model.represent(after(done, chunk), training=True))
         moved.append([tf.identity(variable) for variable in statistics])
         _assign(statistics, before)
-        done = [encoded[-1][1]]
-    h, z = (_join(parts) for parts in zip(*encoded, strict=True))
-    return h, z, [tf.reduce_mean(tf.stack(values), axis=0) for values in zip(*moved, strict=True)]
+        done = tf.nest.flatten(encoded[-1][1])
+    join = functools.partial(_join, num_views=model.method.num_views)
+    h, rows = tf.nest.map_structure(lambda *parts: join(parts), *encoded)
+    return h, rows, [tf.reduce_mean(tf.stack(values), axis=0) for values in zip(*moved, strict=True)]
 
 
 def _loss_gradients(
-    model: Any, h: tf.Tensor, z: tf.Tensor, loss: Loss
-) -> tuple[tf.Tensor, list[tf.Tensor | None]]:
-    """The loss's gradients by z and, z given, by the variables; scaled where the optimizer scales losses."""
+    model: Any, h: tf.Tensor, rows: Any, loss: Loss
+) -> tuple[list[tf.Tensor], list[tf.Tensor | None]]:
+    """The loss's gradients by the rows and, these given, by the variables; scaled where losses are."""
+    flat = tf.nest.flatten(rows)
     with tf.GradientTape() as tape:
-        tape.watch(z)
-        value = loss(h, z)
+        tape.watch(flat)
+        value = loss(h, rows)
         if _scales_loss(model.optimizer):
             value = model.optimizer.get_scaled_loss(value)
-    d_z, *direct = tape.gradient(value, [z, *model.trainable_variables])
-    return d_z, direct
+    gradients = tape.gradient(value, [*flat, *model.trainable_variables])
+    d_rows = [tf.zeros_like(row) if d is None else d for row, d in zip(flat, gradients, strict=False)]
+    return d_rows, gradients[len(flat) :]
 
 
 def _encoder_gradients(
-    model: Any, chunks: Sequence[tf.Tensor], d_z: Sequence[tf.Tensor]
-) -> list[tuple[tf.Variable, tf.Tensor | None]]:
-    """The gradients of encoder and head, summed chunk by chunk."""
-    variables = _encoder_variables(model)
-    sums: list[tf.Tensor | None] = [None] * len(variables)  # None: z does not depend on it
-    for chunk, d_chunk in zip(chunks, d_z, strict=True):
+    model: Any, chunks: Sequence[tf.Tensor], d_rows: Sequence[Sequence[tf.Tensor]]
+) -> list[tf.Tensor | None]:
+    """The variables' gradients through the rows, summed chunk by chunk; None where no row depends on one."""
+    variables = model.trainable_variables
+    sums: list[tf.Tensor | None] = [None] * len(variables)
+    for chunk, d_chunk in zip(chunks, d_rows, strict=True):
         with tf.GradientTape() as tape:
             earlier = [value for value in sums if value is not None]
-            _, z = model.encode(after([d_chunk, *earlier], chunk), training=True)
-        gradients = tape.gradient(z, variables, output_gradients=d_chunk)
+            _, rows = model.represent(after([*d_chunk, *earlier], chunk), training=True)
+        gradients = tape.gradient(tf.nest.flatten(rows), variables, output_gradients=list(d_chunk))
         sums = [_add(a, b) for a, b in zip(sums, gradients, strict=True)]
-    return list(zip(variables, sums, strict=True))
-
-
-def _encoder_variables(model: Any) -> list[tf.Variable]:
-    return [*model.encoder.trainable_variables, *model.projection_head.trainable_variables]
+    return sums
 
 
 def _moving_statistics(model: Any) -> list[tf.Variable]:
     """What is not trainable by birth, rather than frozen: batch norm's moving mean and variance."""
-    variables = [*model.encoder.variables, *model.projection_head.variables]
+    variables = [variable for part in model.method.trained(model) for variable in part.variables]
     return [variable for variable in variables if not variable.trainable and variable.dtype.is_floating]
 
 
@@ -118,21 +117,22 @@ def _add(a: tf.Tensor | None, b: tf.Tensor | None) -> tf.Tensor | None:
     return b if a is None else a if b is None else a + b
 
 
-def _split(views: tf.Tensor, k: int) -> list[tf.Tensor]:
-    """[2n, ...], view a first, into k of [2n/k, ...], each with both views of every k-th image."""
+def _split(views: tf.Tensor, num_views: int, k: int) -> list[tf.Tensor]:
+    """[V * n, ...], view a first, into k of [V * n/k, ...], each with all views of every k-th image."""
     rows = views.shape[0]
     if rows is None:
         raise UsageError(f"--micro_batches={k} needs batches of a known size: use batch(drop_remainder=True)")
-    if rows % (2 * k):
-        raise UsageError(f"--micro_batches={k} does not divide the {rows // 2} images of a replica")
-    pairs = tf.reshape(views, [2, rows // (2 * k), k, *views.shape[1:]])
-    return [tf.reshape(pairs[:, :, i], [rows // k, *views.shape[1:]]) for i in range(k)]
+    if rows % (num_views * k):
+        raise UsageError(f"--micro_batches={k} does not divide the {rows // num_views} images of a replica")
+    images = tf.reshape(views, [num_views, rows // (num_views * k), k, *views.shape[1:]])
+    return [tf.reshape(images[:, :, i], [rows // k, *views.shape[1:]]) for i in range(k)]
 
 
-def _join(chunks: Sequence[tf.Tensor]) -> tf.Tensor:
+def _join(chunks: Sequence[tf.Tensor], num_views: int) -> tf.Tensor:
     """The inverse of `_split`."""
-    rows, width = chunks[0].shape
-    return tf.reshape(tf.stack(chunks, axis=1), [rows * len(chunks), width])
+    rows, *rest = chunks[0].shape
+    images = [tf.reshape(chunk, [num_views, rows // num_views, *rest]) for chunk in chunks]
+    return tf.reshape(tf.stack(images, axis=2), [rows * len(chunks), *rest])
 
 
 def _scales_loss(optimizer: Any) -> bool:

@@ -90,6 +90,7 @@ class ResNet(tf.keras.Model):
             "global_bn": global_bn,
             "name": name,
         }
+        self._description = description(depth, width_multiplier, stem)
         style = _Style(sk_ratio, se_ratio, batch_norm_decay, global_bn)
         block_type = _BasicBlock if depth < 50 else _BottleneckBlock
         widths = [int(base * width_multiplier) for base in (64, 128, 256, 512)]
@@ -118,6 +119,9 @@ class ResNet(tf.keras.Model):
         for i, group in enumerate(self.groups):
             group.trainable = i > last_frozen_group
 
+    def describe(self) -> str:
+        return self._description
+
     def variables_in_creation_order(self) -> list[tuple[str, tf.Variable]]:
         """(path, variable), such as ("group2/block1/shortcut/conv/kernel", ...), in the authors' order.
 
@@ -137,6 +141,11 @@ class ResNet(tf.keras.Model):
     @classmethod
     def from_config(cls, config: dict[str, Any], custom_objects: Any = None) -> ResNet:
         return cls(**config)
+
+
+def description(depth: int, width_multiplier: float, stem: str) -> str:
+    """A ResNet in a few words."""
+    return f"ResNet-{depth} x{width_multiplier:g} ({stem} stem)"
 
 
 class _Composite(Layer):

@@ -23,11 +23,11 @@ def preview_views(config: Config) -> None:
     Raises:
         UsageError: it names a folder.
     """
-    path = config.probe.preview_views
+    path = config.preview.preview_views
     if tf.io.gfile.isdir(path):
         raise UsageError(f"--preview_views={path} is a folder; give a file, as {path}/views.png")
     draw(config, inputs.train_source(config), path)
-    print(f"pretrain: images and their views in {config.probe.preview_views}")
+    print(f"pretrain: images and their views in {config.preview.preview_views}")
 
 
 def keep(run: RunFolder, source: Source) -> None:
@@ -39,11 +39,11 @@ def keep(run: RunFolder, source: Source) -> None:
 def draw(config: Config, source: Source, path: str) -> None:
     """Writes a contact sheet: eight images on top, two pairs of views of each below."""
     source = source.subset(np.arange(min(IMAGES, source.num_examples)))
-    augmentations = Augmentations(build.augmentations(config).layers, jit_compile=False)
+    augmentations = build.augmentations(config).plain()
     views = []
     for number in range(source.num_examples):
         one = config.replace(
-            train_batch_size=VIEWS // 2,
+            train_batch_size=max(1, VIEWS // config.method.num_views),
             seed=config.run.seed + number,
             cache_dataset=False,
             cache_dir="",
@@ -51,11 +51,14 @@ def draw(config: Config, source: Source, path: str) -> None:
         )
         image = source.subset(np.array([number]))
         batch = next(iter(inputs.pretraining_batches(one, image, augmentations.num_uniforms)(0)))
-        views.append(augmentations(_flat(batch["views"]), _flat(batch["uniforms"])))  # [VIEWS, s, s, 3]
+        views.append(_painted(augmentations, batch["views"], batch["uniforms"]))  # [about VIEWS, s, s, 3]
     originals = [source.decode(record["image"]).numpy() for record in source.records()]
     save_contact_sheet(originals, np.stack(views), path)
 
 
-def _flat(pairs: tf.Tensor) -> tf.Tensor:
-    """[n, 2, ...] to [2n, ...], the two views of a pair side by side."""
-    return tf.reshape(pairs, [-1, *pairs.shape[2:]])
+def _painted(augmentations: Augmentations, views: tf.Tensor, uniforms: tf.Tensor) -> tf.Tensor:
+    """Views [n, V, ...] as the train step sees them, [n * V, ...], those of a draw side by side."""
+    by_view = [tf.concat(tf.unstack(parts, axis=1), axis=0) for parts in (views, uniforms)]  # view a first
+    painted = augmentations(*by_view)
+    shape = [views.shape[1], views.shape[0], *painted.shape[1:]]
+    return tf.reshape(tf.stack(tf.unstack(tf.reshape(painted, shape)), axis=1), [-1, *painted.shape[1:]])

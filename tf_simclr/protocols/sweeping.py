@@ -68,8 +68,8 @@ def _parts(config: Config, named: splits.Splits) -> tuple[Source, Source]:
 
 def _grid(config: Config) -> list[tuple[float, float]]:
     """(learning rate, weight decay in the loss); the flag's decays are divided by the rate (App. B.8)."""
-    rates = _numbers("sweep_learning_rates", config.freezing.sweep_learning_rates)
-    decays = _numbers("sweep_weight_decays", config.freezing.sweep_weight_decays)
+    rates = _numbers("sweep_learning_rates", config.sweep.sweep_learning_rates)
+    decays = _numbers("sweep_weight_decays", config.sweep.sweep_weight_decays)
     if min(rates) <= 0:
         raise UsageError("--sweep_learning_rates: every rate must be greater than 0")
     return [(rate, float(f"{decay / rate:.6g}")) for rate, decay in itertools.product(rates, decays)]

@@ -11,8 +11,7 @@ import numpy as np
 import tensorflow as tf
 
 from tf_simclr import data
-from tf_simclr.config import Config
-from tf_simclr.config import flags as flag_definitions
+from tf_simclr.config import Config, stored
 from tf_simclr.data import Source
 from tf_simclr.errors import UsageError
 from tf_simclr.evaluation import logistic_regression
@@ -60,7 +59,7 @@ def dataset_configs(config: Config) -> list[Config]:
 
 def _inherited_labels(config: Config) -> str:
     checkpoint = config.checkpoints.checkpoint
-    return flag_definitions.stored_config(checkpoint).data.labels if checkpoint else ""
+    return stored.stored_config(checkpoint).data.labels if checkpoint else ""
 
 
 def prediction_files(config: Config) -> dict[str, str]:

@@ -46,7 +46,7 @@ def train_and_test(
     """
     labelled.require_classes(train)
     validation, num_labels = None, train.num_examples
-    if config.freezing.select_on_validation:
+    if config.selection.select_on_validation:
         train, validation = hold_out(train, config.run.seed)
     config = _adapted(config, train)
     steps = config.steps(train.num_examples)

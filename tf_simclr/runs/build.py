@@ -6,16 +6,21 @@ from typing import Any
 
 import tensorflow as tf
 
+from tf_simclr import augment
 from tf_simclr.augment import Augmentations, ColorDistortion, GaussianBlur
 from tf_simclr.config import Config, Steps
 from tf_simclr.devices.strategies import check_batch
 from tf_simclr.errors import UsageError
-from tf_simclr.models import Classifier, ProjectionHead, ResNet, SimCLR
+from tf_simclr.models import Classifier, Pretraining, ProjectionHead, ResNet
+from tf_simclr.networks import KerasEncoder
+from tf_simclr.networks.resnet import description
 from tf_simclr.optimizers import WarmUpCosine, make_optimizer, scaled_learning_rate
 
 
-def encoder(config: Config) -> ResNet:
+def encoder(config: Config) -> ResNet | KerasEncoder:
     settings = config.encoder
+    if settings.encoder != "resnet":
+        return KerasEncoder(settings.encoder, config.data.image_size)
     return ResNet(
         settings.resnet_depth,
         width_multiplier=settings.width_multiplier,
@@ -25,6 +30,14 @@ def encoder(config: Config) -> ResNet:
         batch_norm_decay=settings.batch_norm_decay,
         global_bn=settings.global_bn,
     )
+
+
+def describe_encoder(config: Config) -> str:
+    """What `encoder` would build, in a few words."""
+    settings = config.encoder
+    if settings.encoder != "resnet":
+        return settings.encoder
+    return description(settings.resnet_depth, settings.width_multiplier, config.stem)
 
 
 def projection_head(config: Config) -> ProjectionHead:
@@ -38,8 +51,10 @@ def projection_head(config: Config) -> ProjectionHead:
 
 
 def augmentations(config: Config) -> Augmentations:
-    """Colour distortion, then blur (App. A)."""
+    """Colour distortion, then blur (App. A); or what --augmentations lists."""
     settings = config.augmentation
+    if settings.augmentations:
+        return Augmentations(per_view=augment.operations(settings.augmentations, config.method.num_views))
     layers: list[Any] = []
     if settings.color_jitter_strength:
         layers.append(
@@ -54,19 +69,18 @@ def augmentations(config: Config) -> Augmentations:
     return Augmentations(layers)
 
 
-def simclr(config: Config, num_classes: int, steps: Steps) -> SimCLR:
+def pretraining(config: Config, num_classes: int, steps: Steps) -> Pretraining:
     """The pretraining model, compiled; fewer than two classes leave the online classifier out."""
-    model = SimCLR(
+    model = Pretraining(
+        config.method,
         encoder(config),
         projection_head(config),
         augmentations(config),
-        temperature=config.objective.temperature,
-        l2_normalize=config.objective.hidden_norm,
         num_classes=num_classes if num_classes > 1 and config.probe.lineareval_while_pretraining else 0,
         seed=config.run.seed,
         l2=_loss_decay(config),
-        block_size=config.objective.loss_block_size or None,
-        micro_batches=config.objective.micro_batches,
+        micro_batches=config.memory.micro_batches,
+        total_steps=steps.total,
     )
     return compiled(model, config, steps)
 
@@ -114,6 +128,7 @@ def compiled(model: tf.keras.Model, config: Config, steps: Steps) -> Any:
     )
     model.compile(
         optimizer=optimizer,
+        image_size=config.data.image_size,
         jit_compile=config.devices.jit_compile and _has_gpu(),
         steps_per_execution=config.devices.steps_per_execution,
     )

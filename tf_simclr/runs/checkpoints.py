@@ -9,7 +9,7 @@ from collections.abc import Mapping
 import tensorflow as tf
 from etils import epath
 
-from tf_simclr.config import flags as flag_definitions
+from tf_simclr.config import stored
 from tf_simclr.errors import DoesNotFit, UsageError
 from tf_simclr.runs import misfit
 
@@ -79,7 +79,7 @@ def find(checkpoint: str) -> str:
     """
     folder = epath.Path(checkpoint)
     if folder.is_dir():
-        found = prefixes(flag_definitions.run_of(checkpoint) / "checkpoints")
+        found = prefixes(stored.run_of(checkpoint) / "checkpoints")
         if found:
             return found[-1]
         kept = (*folder.glob("seed_*/checkpoints"), *folder.glob("seed_*/chosen"))

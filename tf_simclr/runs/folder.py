@@ -11,7 +11,7 @@ import shutil
 import subprocess
 import tempfile
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,9 +20,8 @@ import tensorflow as tf
 from etils import epath
 
 import tf_simclr
-from tf_simclr.config import Config
-from tf_simclr.config import config as config_lib
-from tf_simclr.config import flags as flag_definitions
+from tf_simclr.config import Config, flags, stored
+from tf_simclr.config.config import differences
 from tf_simclr.config.flags import Command
 from tf_simclr.data import Source
 from tf_simclr.devices.cluster import this_worker
@@ -53,7 +52,7 @@ class RunFolder:
         path = epath.Path(config.run.model_dir)
         try:
             if _holds_work(path):
-                _require_same(config, flag_definitions.read_config(path), path)
+                _require_same(config, stored.read_config(path), path, command.groups)
         except UNREACHABLE as error:
             raise UsageError(f"--model_dir={path}: cannot be read ({_line(error)})") from error
         if not this_worker(config.devices).is_chief:
@@ -61,10 +60,10 @@ class RunFolder:
         run = cls(path, config)
         try:
             path.mkdir(parents=True, exist_ok=True)
-            run.write("config.json", config.to_json())
+            run.write("config.json", stored.with_source(config).to_json(command.stored_groups))
         except UNREACHABLE as error:
             raise UsageError(f"--model_dir={path}: cannot be written ({_line(error)})") from error
-        run.write("flags.cfg", flag_definitions.flagfile(command, config))
+        run.write("flags.cfg", flags.flagfile(command, config))
         return run
 
     @property
@@ -101,11 +100,11 @@ class RunFolder:
             "class_names": list(source.class_names),
             "version": source.version,
         }
-        stored = self.read_json("data.json") if self.checkpoints.exists() else found
+        before = self.read_json("data.json") if self.checkpoints.exists() else found
         different = [
-            f"{name} is {value}, was {stored[name]}"
+            f"{name} is {value}, was {before[name]}"
             for name, value in found.items()
-            if value != stored.get(name, value)
+            if value != before.get(name, value)
         ]
         if different:
             raise UsageError(
@@ -188,12 +187,12 @@ def _line(error: Exception) -> str:
     return " ".join((getattr(error, "strerror", None) or str(error)).split())[:200]
 
 
-def _require_same(config: Config, stored: Config, path: epath.Path) -> None:
-    if stored.command != config.command:
+def _require_same(config: Config, found: Config, path: epath.Path, groups: Sequence[str]) -> None:
+    if found.command != config.command:
         raise UsageError(
-            f"--model_dir={path} holds a run of {stored.command}; give {config.command} another folder"
+            f"--model_dir={path} holds a run of {found.command}; give {config.command} another folder"
         )
-    different = config_lib.differences(config, stored)
+    different = differences(config, found, groups)
     if different:
         raise UsageError(
             f"--model_dir={path} holds a run with other flags: {', '.join(different)}; give another folder"

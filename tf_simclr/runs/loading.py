@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import tensorflow as tf
 
-from tf_simclr.config import Config
-from tf_simclr.config import flags as flag_definitions
+from tf_simclr.config import Config, stored
 from tf_simclr.data import Source
 from tf_simclr.errors import UsageError
 from tf_simclr.inputs import splits
-from tf_simclr.models import Classifier, LinearClassifier, ProjectionHead, ResNet, SimCLR
+from tf_simclr.models import Classifier, LinearClassifier, Pretraining, ProjectionHead
+from tf_simclr.networks import Encoder
 from tf_simclr.runs import build, checkpoints
 from tf_simclr.runs.folder import RunFolder
 
@@ -22,13 +22,15 @@ from tf_simclr.runs.folder import RunFolder
 class LoadedRun:
     """A run's trained parts, in float32 unless another precision policy is set.
 
-    `projection_head` and `classifier` are None where the checkpoint has none. The classifier reads the
-    output of head layer `head_layer`; 0 is h. `top1` is None at a step that was not measured.
+    `settings` is the content of config.json. `projection_head` and `classifier` are None where the
+    checkpoint has none. The classifier reads the output of head layer `head_layer`; 0 is h. `top1` is None
+    at a step that was not measured.
     """
 
     config: Config
+    settings: Mapping[str, Any]
     step: int
-    encoder: ResNet
+    encoder: Encoder
     projection_head: ProjectionHead | None
     classifier: LinearClassifier | None
     head_layer: int
@@ -85,9 +87,9 @@ def load_run(checkpoint: str) -> LoadedRun:
     Raises:
         UsageError: no run there, or a checkpoint that cannot be read or does not fit its config.json.
     """
-    config = flag_definitions.stored_config(checkpoint)
+    config = stored.stored_config(checkpoint)
     prefix = checkpoints.find(checkpoint)
-    folder = RunFolder(flag_definitions.run_of(checkpoint), config)
+    folder = RunFolder(stored.run_of(checkpoint), config)
     result, data = folder.read_json("result.json"), folder.read_json("data.json")
     shapes = checkpoints.variable_shapes(prefix)
     kept = {name.split("/")[0] for name in shapes}
@@ -98,6 +100,7 @@ def load_run(checkpoint: str) -> LoadedRun:
     checkpoints.load_parts(prefix, parts)
     return LoadedRun(
         config=config,
+        settings=stored.read_tree(folder.path),
         step=checkpoints.step_of(prefix),
         encoder=parts["encoder"],
         projection_head=parts.get("projection_head"),
@@ -109,7 +112,7 @@ def load_run(checkpoint: str) -> LoadedRun:
     )
 
 
-def initialize_encoder(model: SimCLR | Classifier, config: Config) -> None:
+def initialize_encoder(model: Pretraining | Classifier, config: Config) -> None:
     """Fills encoder and projection head from --checkpoint; without one they keep their random weights."""
     checkpoint = config.checkpoints.checkpoint
     if checkpoint:
@@ -117,13 +120,13 @@ def initialize_encoder(model: SimCLR | Classifier, config: Config) -> None:
         checkpoints.load_parts(checkpoints.find(checkpoint), parts)
 
 
-def frozen_encoder(config: Config) -> tuple[ResNet, int]:
+def frozen_encoder(config: Config) -> tuple[Encoder, int]:
     """The encoder of --checkpoint and its step; without one a random initialisation, which is said."""
     encoder, _, step = frozen_parts(config)
     return encoder, step
 
 
-def frozen_parts(config: Config) -> tuple[ResNet, ProjectionHead | None, int]:
+def frozen_parts(config: Config) -> tuple[Encoder, ProjectionHead | None, int]:
     """Encoder, projection head (None where the checkpoint has none) and step, as `frozen_encoder`."""
     if config.checkpoints.checkpoint:
         run = load_run(config.checkpoints.checkpoint)

@@ -8,6 +8,7 @@ import tensorflow as tf
 
 from tf_simclr.config import Steps
 from tf_simclr.data import Source
+from tf_simclr.runs.build import describe_encoder
 from tf_simclr.runs.checkpoints import prefixes
 from tf_simclr.runs.folder import RunFolder
 
@@ -23,9 +24,8 @@ def print_plan(
     print(
         f"{config.command}: {source.name} {source.split}, {source.num_examples:,} images, {classes}, "
         f"{config.data.image_size} px\n"
-        f"  ResNet-{config.encoder.resnet_depth} x{config.encoder.width_multiplier:g} ({config.stem} stem), "
-        f"{parameters(model.encoder.variables):,} weights; {parameters(model.trainable_variables):,} "
-        f"trained; {config.devices.precision}\n"
+        f"  {model.encoder.describe()}, {parameters(model.encoder.variables):,} weights; "
+        f"{parameters(model.trainable_variables):,} trained; {config.devices.precision}\n"
         f"  {steps.total:,} steps of {batch:,} images ({epochs:.4g} epochs), warm-up {steps.warmup:,}; "
         f"{config.optimization.optimizer}; {_replicas(strategy)}\n"
         f"  starts from {_start(run)}\n"
@@ -58,8 +58,8 @@ def print_evaluation_plan(run: RunFolder) -> None:
     config = run.config
     print(
         f"{config.command}: {config.transfers.datasets or config.data.dataset}, {config.data.image_size} px\n"
-        f"  ResNet-{config.encoder.resnet_depth} x{config.encoder.width_multiplier:g} ({config.stem} stem) "
-        f"of {config.checkpoints.checkpoint or 'random weights'}; {config.devices.precision}\n"
+        f"  {describe_encoder(config)} of {config.checkpoints.checkpoint or 'random weights'}; "
+        f"{config.devices.precision}\n"
         f"  batches of {config.data.eval_batch_size:,} on one replica\n"
         f"  run folder {run.path}",
         flush=True,

@@ -10,7 +10,7 @@ from tf_simclr.training.callbacks import StepCallback
 
 def profilers(run: RunFolder, start_step: int) -> list[Profiler]:
     """For `fit`: one that profiles --profile_steps into the run's logs; none without the flag."""
-    text = run.config.optimization.profile_steps
+    text = run.config.profile.profile_steps
     if not text:
         return []
     first, last = (int(number) for number in text.split(","))

@@ -1,0 +1,375 @@
+"""The groups of options that commands share, one frozen dataclass each.
+
+Every option stands here once, with its default, its unit and its bounds (a pretraining method's own stand in
+its file in `methods`); `flags` makes the absl flags from it. Durations carry their unit in the name.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+
+from tf_simclr.options import option
+
+_NUMBERS = (r"[^,]+(,[^,]+)*", "numbers separated by commas")
+_COUNTS = (r" *(\d+|all) *(, *(\d+|all) *)*", "numbers of labels, or all, separated by commas")
+
+
+@dataclasses.dataclass(frozen=True)
+class Data:
+    """data"""
+
+    dataset: str = option(
+        "", "digits, a TFDS name (cifar10, imagenet2012:5.1.0) or folder:PATH", inherited=True
+    )
+    data_dir: str = option(
+        "", "folder of prepared TFDS data; empty: TFDS's own default", inherited=True, may_change=True
+    )
+    train_split: str = option("train", "split to train on (and k-NN's bank)")
+    eval_split: str = option("", "split to evaluate on; empty: test, else validation")
+    labels: str = option("", "CSV of file,label for a folder data set", inherited=True)
+    image_size: int = option(
+        224, "side of the square images given to the encoder, in pixels", minimum=4, inherited=True
+    )
+    eval_batch_size: int = option(256, "images a batch in evaluation", minimum=1, may_change=True)
+    center_crop_fraction: float = option(
+        0.0,
+        "share of the shorter side that evaluation keeps; 0: 0.875, all of it at or below 32 px",
+        minimum=0,
+        maximum=1,
+        inherited_by="evaluate",
+    )
+    resize_first: bool = option(
+        False,
+        "evaluation resizes the shorter side first, then crops (App. B.5, B.8)",
+        inherited_by="evaluate",
+    )
+    cache_dataset: bool = option(
+        False, "decode every image once, to uint8 with a shorter side of 1.15 * image_size at most"
+    )
+    cache_dir: str = option(
+        "",
+        "folder for the images of --cache_dataset, as files that later runs use too; empty: in memory",
+        may_change=True,
+    )
+    shuffle_buffer: int = option(
+        10_000,
+        "records in the shuffle buffer of a TFDS data set; folders and digits are permuted exactly",
+        minimum=1,
+    )
+
+
+@dataclasses.dataclass(frozen=True)
+class Views:
+    """random crop and flip"""
+
+    crop_area_min: float = option(
+        0.08, "smallest area of a random crop, as a fraction (App. A)", above=0, maximum=1
+    )
+    use_flip: bool = option(True, "flip left-right with p = 0.5 (App. A)")
+
+
+@dataclasses.dataclass(frozen=True)
+class Augmentation:
+    """colour distortion and blur"""
+
+    color_jitter_strength: float = option(
+        1.0, "strength s of the colour distortion; 0: none (App. A)", minimum=0, maximum=2.5
+    )
+    color_jitter_order: str = option(
+        "fixed", "order of the four jitters: the paper's listing, or random", choices=["fixed", "random"]
+    )
+    color_jitter_brightness: str = option(
+        "additive",
+        "brightness as in the paper's listing, or as in SimCLRv2",
+        choices=["additive", "multiplicative"],
+    )
+    use_blur: bool = option(True, "Gaussian blur with p = 0.5 (App. A)")
+    augmentations: str = option(
+        "",
+        "what follows the crop: OPERATION(key=value),... or MODULE:FUNCTION, one such list for each view "
+        "between |; empty: by the flags above",
+    )
+
+
+@dataclasses.dataclass(frozen=True)
+class Encoder:
+    """encoder"""
+
+    encoder: str = option(
+        "resnet",
+        "resnet, or MODULE:FUNCTION that makes a Keras model of images [b, H, W, 3] in [0, 1] to [b, D]",
+        architecture=True,
+    )
+    resnet_depth: int = option(
+        50, "layers of the ResNet", choices=[18, 34, 50, 101, 152, 200], architecture=True
+    )
+    width_multiplier: float = option(
+        1.0, "factor of every layer's width; fractions too", above=0, architecture=True
+    )
+    sk_ratio: float = option(
+        0.0, "selective kernels (SimCLRv2 uses 0.0625); 0: none", minimum=0, maximum=1, architecture=True
+    )
+    se_ratio: float = option(0.0, "squeeze and excitation; 0: none", minimum=0, maximum=1, architecture=True)
+    stem: str = option(
+        "auto",
+        "first layers; auto is cifar (3x3, no pooling; App. B.9) below 64 px",
+        choices=["auto", "imagenet", "cifar"],
+        architecture=True,
+    )
+    batch_norm_decay: float = option(
+        0.9, "decay of the moving statistics", minimum=0, maximum=1, inherited=True
+    )
+    global_bn: bool = option(True, "batch statistics over all replicas (Sec. 2.2)", inherited=True)
+
+
+@dataclasses.dataclass(frozen=True)
+class Head:
+    """projection head"""
+
+    proj_head_mode: str = option(
+        "nonlinear",
+        "kind of projection head (Fig. 8)",
+        choices=["none", "linear", "nonlinear"],
+        architecture=True,
+    )
+    num_proj_layers: int = option(
+        2, "layers of the nonlinear head (SimCLRv2: 3)", minimum=1, architecture=True
+    )
+    proj_out_dim: int = option(128, "width of z", minimum=1, architecture=True)
+
+
+@dataclasses.dataclass(frozen=True)
+class Memory:
+    """memory"""
+
+    micro_batches: int = option(
+        1,
+        "chunks that a replica's images are encoded in, for 1/k of the activations' memory; "
+        "batch statistics are then each chunk's own",
+        minimum=1,
+    )
+
+
+@dataclasses.dataclass(frozen=True)
+class Optimization:
+    """optimization"""
+
+    optimizer: str = option("lars", "optimizer", choices=["lars", "momentum", "nesterov", "adam", "lamb"])
+    learning_rate: float = option(0.3, "base learning rate, before scaling by the batch", minimum=0)
+    learning_rate_scaling: str = option(
+        "linear",
+        "linear: rate * batch / 256; sqrt: rate * sqrt(batch) (App. B.1)",
+        choices=["linear", "sqrt", "none"],
+    )
+    momentum: float = option(0.9, "momentum", minimum=0, maximum=1)
+    weight_decay: float = option(1e-6, "weight decay (authors' README: 1e-4)", minimum=0)
+    warmup_epochs: float = option(10.0, "linear warm-up, in epochs", minimum=0)
+    train_batch_size: int = option(4096, "images a step, over all replicas", minimum=2)
+    train_epochs: int = option(
+        100, "length of training, in epochs: floor(images * epochs / batch) + 1 steps", minimum=0
+    )
+    train_steps: int = option(0, "length of training, in steps; wins over epochs; 0: by epochs", minimum=0)
+
+
+@dataclasses.dataclass(frozen=True)
+class Profile:
+    """profile"""
+
+    profile_steps: str = option(
+        "",
+        "FIRST,LAST: steps to profile into logs/ for TensorBoard; empty: none",
+        form=(r"\d+,\d+", "FIRST,LAST"),
+        may_change=True,
+    )
+
+
+@dataclasses.dataclass(frozen=True)
+class Preview:
+    """preview"""
+
+    preview_views: str = option(
+        "", "write a PNG of originals and their views here, and stop", may_change=True
+    )
+
+
+@dataclasses.dataclass(frozen=True)
+class Probe:
+    """online classifier and probes"""
+
+    lineareval_while_pretraining: bool = option(
+        True, "train a linear classifier on stop_gradient(h) when labels exist"
+    )
+    probe_epochs: int = option(
+        0, "epochs between probes by k-NN and L-BFGS classifier on frozen h; 0: none", minimum=0
+    )
+    probe_dataset: str = option("", "labelled data set of the probes; empty: --dataset")
+    probe_train_split: str = option("train", "split of the probes' bank and classifier")
+    probe_eval_split: str = option("", "split the probes are tested on; empty: test, else validation")
+    probe_images: int = option(10_000, "most images of a split that a probe takes", minimum=1)
+
+
+@dataclasses.dataclass(frozen=True)
+class Labels:
+    """labels and classifier"""
+
+    label_fraction: float = option(
+        1.0, "fraction of the training labels, class-balanced (App. B.5)", above=0, maximum=1
+    )
+    labels_per_class: int = option(0, "labels a class; wins over the fraction; 0: by fraction", minimum=0)
+    augment: bool = option(
+        True, "random crop and flip; without, linear_eval computes the features once and keeps them"
+    )
+    zero_init_logits_layer: bool = option(False, "start the classifier from zero")
+    ft_proj_selector: int = option(
+        0, "head layer that feeds the classifier; 0: h itself (SimCLRv2: 1)", minimum=0
+    )
+
+
+@dataclasses.dataclass(frozen=True)
+class Draws:
+    """draws of the labels"""
+
+    draws_labels_per_class: str = option("1,2,5,all", "labels a class to compare at", form=_COUNTS)
+    num_draws: int = option(20, "paired draws of the labels", minimum=1)
+    num_scratch_draws: int = option(3, "draws for training from scratch; 0: leave it out", minimum=0)
+
+
+@dataclasses.dataclass(frozen=True)
+class Freezing:
+    """fine-tuning"""
+
+    fine_tune_after_block: int = option(
+        -1,
+        "train what follows this block: -1 everything, 0 after the stem, ... 4 the classifier only",
+        minimum=-1,
+        maximum=4,
+    )
+    transfer_batch_norm: bool = option(
+        False, "batch norm decay max(1 - 10 / s, 0.9), s steps an epoch (App. B.8)"
+    )
+
+
+@dataclasses.dataclass(frozen=True)
+class Selection:
+    """selection"""
+
+    select_on_validation: bool = option(
+        False, "hold out a tenth of the labelled images and keep the checkpoint that is best on them"
+    )
+
+
+@dataclasses.dataclass(frozen=True)
+class Sweep:
+    """sweep"""
+
+    sweep: bool = option(
+        False, "choose learning rate and weight decay on validation images, then train on all (App. B.8)"
+    )
+    sweep_learning_rates: str = option(
+        "1e-4,3.16e-4,1e-3,3.16e-3,1e-2,3.16e-2,1e-1", "learning rates of --sweep (App. B.8)", form=_NUMBERS
+    )
+    sweep_weight_decays: str = option(
+        "0,1e-6,3.16e-6,1e-5,3.16e-5,1e-4,3.16e-4,1e-3",
+        "weight decays of --sweep, each divided by the learning rate (App. B.8)",
+        form=_NUMBERS,
+    )
+
+
+@dataclasses.dataclass(frozen=True)
+class Transfers:
+    """transfer"""
+
+    datasets: str = option("", "data sets, separated by commas; empty: --dataset", distinct=True)
+
+
+@dataclasses.dataclass(frozen=True)
+class Embedding:
+    """embedding"""
+
+    layer: str = option(
+        "h",
+        "h, z, or the number of a layer of the projection head (0: h)",
+        form=(r"h|z|\d+", "h, z or the number of a layer"),
+    )
+
+
+@dataclasses.dataclass(frozen=True)
+class Repeats:
+    """error bars"""
+
+    seeds: str = option(
+        "",
+        "seeds to repeat the whole with, separated by commas; empty: --seed alone",
+        form=(r"(0|[1-9]\d*)( *, *(0|[1-9]\d*))*", "whole numbers from 0 on, separated by commas"),
+        distinct=True,
+    )
+    compare_with: str = option(
+        "", "run folder to compare the predictions with, by paired tests (App. B.8)", may_change=True
+    )
+
+
+@dataclasses.dataclass(frozen=True)
+class Checkpoints:
+    """checkpoints"""
+
+    checkpoint: str = option("", "run folder or checkpoint prefix to start from")
+    checkpoint_epochs: int = option(1, "epochs between checkpoints", minimum=1, may_change=True)
+    checkpoint_steps: int = option(
+        0, "steps between checkpoints; wins over epochs", minimum=0, may_change=True
+    )
+    keep_checkpoint_max: int = option(5, "checkpoints kept; 0: all", minimum=0, may_change=True)
+
+
+@dataclasses.dataclass(frozen=True)
+class Imported:
+    """import"""
+
+    source: str = option("", "the authors' checkpoint, a folder of them, or a SavedModel")
+    ema: bool = option(False, "take the moving averages (ema_model/) of a TF1 checkpoint")
+
+
+@dataclasses.dataclass(frozen=True)
+class Devices:
+    """devices"""
+
+    strategy: str = option(
+        "auto",
+        "tf.distribute strategy",
+        choices=["auto", "one_device", "mirrored", "multi_worker", "tpu"],
+        may_change=True,
+    )
+    tpu_name: str = option("", "TPU to connect to", may_change=True)
+    tpu_zone: str = option("", "zone of the TPU", may_change=True)
+    gcp_project: str = option("", "project of the TPU", may_change=True)
+    precision: str = option(
+        "float32",
+        "of the encoder's arithmetic; loss and statistics stay float32",
+        choices=["float32", "bfloat16", "float16"],
+    )
+    jit_compile: bool = option(False, "compile the step with XLA (GPU, TPU)", may_change=True)
+    steps_per_execution: int = option(1, "steps a call of the compiled function", minimum=1, may_change=True)
+    data_service: str = option(
+        "",
+        "tf.data service that makes the batches: grpc://HOST:PORT, or several with commas",
+        may_change=True,
+    )
+
+
+@dataclasses.dataclass(frozen=True)
+class Doctor:
+    """checks"""
+
+    parity: bool = option(
+        False, "train on 1 and on --devices virtual CPU devices and compare", may_change=True
+    )
+    sizes: bool = option(False, "memory and traffic of a planned run on --devices replicas", may_change=True)
+    devices: int = option(2, "replicas", minimum=1, may_change=True)
+
+
+@dataclasses.dataclass(frozen=True)
+class Run:
+    """run"""
+
+    model_dir: str = option("", "run folder: checkpoints, logs, result.json, report.html", may_change=True)
+    seed: int = option(0, "seed of initial weights, order and augmentations", minimum=0, maximum=2**31 - 1)
+    deterministic: bool = option(False, "bitwise repeatable kernels on accelerators, at a cost")

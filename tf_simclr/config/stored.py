@@ -1,0 +1,131 @@
+"""Stored runs: the configuration of a run folder, and what a command inherits of it."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from etils import epath
+
+from tf_simclr.config.config import Config
+from tf_simclr.errors import DoesNotFit, UsageError
+from tf_simclr.methods.simclr import SimCLR
+
+_OLD_OTHERS = "data views encoder head optimization labels repeats checkpoints imported devices run".split()
+_OLD_PRETRAIN = [*_OLD_OTHERS, *"method augmentation memory probe preview profile".split()]
+
+
+def stored_config(checkpoint: str) -> Config:
+    """The configuration of the run that `checkpoint` (a run folder or a checkpoint's prefix) belongs to.
+
+    Raises:
+        UsageError: there is no run, or it cannot be read.
+    """
+    try:
+        return read_config(run_of(checkpoint))
+    except UsageError:
+        raise
+    except FileNotFoundError:
+        raise UsageError(
+            f"--checkpoint={checkpoint}: no run here (config.json is missing); give a run folder, or "
+            "RUN/checkpoints/ckpt-STEP, or import other weights with tf_simclr.import_official"
+        ) from None
+    except Exception as error:  # of a remote file system, TensorFlow's own, which is not imported here
+        reason = " ".join(str(error).split())[:200]
+        raise UsageError(f"--checkpoint={checkpoint}: cannot be read ({reason})") from error
+
+
+def read_config(folder: epath.Path) -> Config:
+    """config.json of a run folder; errors as `read_tree`'s."""
+    return Config.from_tree(read_tree(folder))
+
+
+def run_of(checkpoint: str) -> epath.Path:
+    """The run folder of a run folder, of a sweep's (its chosen run), or of RUN/checkpoints/ckpt-STEP."""
+    path = epath.Path(checkpoint)
+    if not path.is_dir():
+        return path.parent.parent
+    chosen = path / "chosen"
+    return chosen if not (path / "checkpoints").exists() and (chosen / "config.json").exists() else path
+
+
+def inherit(config: Config, stored: Config, given: set[str]) -> Config:
+    """Takes data set, image size, encoder and head from the checkpoint's run where no flag was given.
+
+    Raises:
+        DoesNotFit: a flag that was given contradicts the run's architecture.
+    """
+    asked = {name: value for name, _, value in config.options()}
+    taken, clashes = {}, []
+    for name, field, value in stored.options():
+        rules = field.metadata
+        architecture = rules.get("architecture", False)
+        if not (architecture or rules.get("inherited") or rules.get("inherited_by") == config.command):
+            continue
+        if name not in given or (name == "stem" and config.encoder.stem == "auto"):
+            taken[name] = stored.stem if name == "stem" else value
+        elif architecture and name != "stem" and asked[name] != value:
+            clashes.append((name, value, asked[name]))
+    if "dataset" in given and "labels" not in given:
+        taken.pop("labels", None)
+    if "stem" in given and config.encoder.stem not in ("auto", stored.stem):
+        clashes.append(("stem", stored.stem, config.stem))
+    config = config.replace(**taken)
+    if clashes:
+        has = " ".join(f"--{name}={value}" for name, value, _ in clashes)
+        wanted = " ".join(f"--{name}={value}" for name, _, value in clashes)
+        raise DoesNotFit(
+            f"--checkpoint={config.checkpoints.checkpoint} is {has}; you asked for {wanted}: leave it out",
+            asked=config,
+        )
+    return config
+
+
+def with_source(config: Config) -> Config:
+    """The configuration with what the run of its --checkpoint says of itself."""
+    checkpoint = config.checkpoints.checkpoint
+    if not checkpoint:
+        return config
+    return dataclasses.replace(config, pretrained_by=read_tree(run_of(checkpoint)))
+
+
+def pretraining(tree: Mapping[str, Any]) -> Mapping[str, Any] | None:
+    """The part of a run's `read_tree` that says how its encoder was pretrained; None where nothing does."""
+    if tree.get("command") in ("pretrain", "import_official"):
+        return tree
+    source = tree.get("pretrained_by")
+    return None if source is None else pretraining(source)
+
+
+def read_tree(folder: epath.Path) -> dict[str, Any]:
+    """config.json of a run folder as it is; one of the old form as it would be written today.
+
+    Raises:
+        FileNotFoundError: it is not there.
+        UsageError: it cannot be read.
+    """
+    try:
+        tree = json.loads((folder / "config.json").read_text())
+        if "objective" in tree:
+            config = _of_old_form(tree)
+            tree = config.to_tree(_OLD_PRETRAIN if config.command == "pretrain" else _OLD_OTHERS)
+        Config.from_tree(tree)
+        return tree
+    except (FileNotFoundError, NotADirectoryError):
+        raise FileNotFoundError("config.json is missing") from None
+    except (ValueError, KeyError, TypeError, AttributeError) as error:  # not UTF-8, not JSON, not ours
+        raise UsageError(f"{folder / 'config.json'} cannot be used: {error}") from error
+
+
+def _of_old_form(tree: Mapping[str, Any]) -> Config:
+    """Before methods had a group, config.json held the groups of every command, and no source."""
+    config = Config.from_tree(tree)
+    if config.command == "pretrain":
+        return config
+    config = dataclasses.replace(config, method=SimCLR())
+    try:
+        return with_source(config)
+    except FileNotFoundError:  # the source has moved since
+        return config

@@ -1,0 +1,49 @@
+"""Pretraining methods, a file each, found by its name; TensorFlow is imported when one first computes."""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+
+from tf_simclr import lookup
+from tf_simclr.errors import UsageError
+from tf_simclr.methods.method import Method
+
+__all__ = ["DEFAULT", "Method", "find", "name_of", "names"]
+
+DEFAULT = "simclr"
+_SHARED = ("method", "state")
+
+
+def names() -> list[str]:
+    """The methods of this folder."""
+    return [module.name for module in pkgutil.iter_modules(__path__) if module.name not in _SHARED]
+
+
+def find(name: str) -> type[Method]:
+    """The class in methods/NAME.py, or the user's MODULE:CLASS.
+
+    Raises:
+        UsageError: there is none, or it is no `Method`.
+    """
+    if ":" in name:
+        found = lookup.imported("method", name)
+    elif name in names():
+        module = importlib.import_module(f"{__name__}.{name}")
+        (found,) = (kind for kind in vars(module).values() if _is_own(kind, module.__name__))
+    else:
+        raise UsageError(f"--method={name}: give one of {', '.join(names())}, or MODULE:CLASS")
+    if not (isinstance(found, type) and issubclass(found, Method)):
+        raise UsageError(f"--method={name}: is no class of tf_simclr.methods.Method")
+    return found
+
+
+def name_of(method: Method) -> str:
+    """What --method says for it."""
+    kind = type(method)
+    package, _, module = kind.__module__.rpartition(".")
+    return module if package == __name__ else f"{kind.__module__}:{kind.__qualname__}"
+
+
+def _is_own(kind: object, module: str) -> bool:
+    return isinstance(kind, type) and issubclass(kind, Method) and kind.__module__ == module

@@ -1,0 +1,173 @@
+"""Pretraining as a Keras model: views -> what the method makes of them -> loss -> update."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import tensorflow as tf
+
+from tf_simclr.augment import Augmentations
+from tf_simclr.methods.method import Method, Rows
+from tf_simclr.models import micro_batching
+from tf_simclr.models.compiling import example_image, exclude_from_decay
+from tf_simclr.models.losses import REPLICAS_AGREE, cross_entropy, kernels, layer_losses, replica_share
+from tf_simclr.networks.heads import LinearClassifier
+from tf_simclr.optimizers import kernels_l2
+from tf_simclr.replicas.gather import num_replicas, replica_id
+
+ONLINE_RATE = 0.1
+"""The online classifier learns at this fraction of the optimizer's rate: at the authors' full rate its
+loss goes through 31 before it settles. Its gradient never reaches the encoder."""
+
+
+class Pretraining(tf.keras.Model):
+    """Pretrains an encoder by a method; use through `compile` and `fit`.
+
+    A batch is a dict: `views` [N, V, H, W, 3], uint8 or float in [0, 1]; optionally `uniforms` [N, V, K]
+    float32 in [0, 1), from which the augmentations take their factors (drawn here, from the seed and the
+    step, when absent); with an online classifier, `label` [N] integers (-1: unknown).
+
+    Args:
+        method: what is minimised, and the number V of views.
+        encoder: any Keras model that maps images [b, H, W, 3] in [0, 1] to h [b, D]; losses of its layers,
+            such as regularisers of kernels, are minimised too (of activities only with one micro-batch).
+        projection_head: maps h to z [b, P].
+        augmentations: colour distortion and blur, applied to the V * N views in the step; None: none.
+        num_classes: of the online classifier on stop_gradient(h) (App. B.6); 0: none.
+        seed: of the augmentations when a batch brings no `uniforms`.
+        l2: weight of half the squared norm of the kernels, for optimizers without coupled weight decay.
+        micro_batches: chunks to encode a replica's images in, see `micro_batching`.
+        total_steps: of the training, for methods whose coefficients have a schedule; 0: they stay as given.
+    """
+
+    def __init__(
+        self,
+        method: Method,
+        encoder: tf.keras.Model,
+        projection_head: tf.keras.layers.Layer,
+        augmentations: Augmentations | None = None,
+        *,
+        num_classes: int = 0,
+        seed: int = 0,
+        l2: float = 0.0,
+        micro_batches: int = 1,
+        total_steps: int = 0,
+    ) -> None:
+        super().__init__(name=type(method).__name__.lower())
+        self.distribute_reduction_method = REPLICAS_AGREE
+        self.method = method
+        self.encoder = encoder
+        self.projection_head = projection_head
+        self.classifier = LinearClassifier(num_classes) if num_classes else None
+        self.augmentations = augmentations or Augmentations([])
+        self.seed = seed
+        self.l2 = l2
+        self.micro_batches = micro_batches
+        self.total_steps = total_steps
+        self.state: dict[str, Any] | None = None
+        self.contrastive_metrics = {  # by the names that checkpoints of SimCLR have always had
+            name.removeprefix("contrastive_"): tf.keras.metrics.Mean(name) for name in method.figures
+        }
+        if num_classes:
+            self.online_loss = tf.keras.metrics.Mean("online_loss")
+            self.online_accuracy = tf.keras.metrics.SparseCategoricalAccuracy("online_accuracy")
+
+    def compile(self, optimizer: Any = "sgd", image_size: int = 32, **options: Any) -> None:
+        """As Keras's; vectors and the online classifier are kept from decay and layer adaptation.
+
+        `image_size` is the side, in pixels, that variables are created for where the encoder does not say.
+        """
+        image = example_image(self.encoder, image_size)
+        h = self.encoder(image)
+        self.projection_head(h)
+        if self.classifier is not None:
+            self.classifier(h)
+        if self.state is None and (state := self.method.state(self, image)):
+            self.state = state
+        optimizer = tf.keras.optimizers.get(optimizer)
+        exclude_from_decay(optimizer, self)
+        self.built = True
+        super().compile(optimizer=optimizer, **options)
+
+    @property
+    def trainable_variables(self) -> list[tf.Variable]:
+        """What the optimizer moves: Keras's own list would hold the method's state, which follows instead."""
+        parts = [*self.method.trained(self), *([self.classifier] if self.classifier is not None else [])]
+        return [variable for part in parts for variable in part.trainable_variables]
+
+    def call(self, images: tf.Tensor, training: bool = False) -> tf.Tensor:
+        """Images [b, H, W, 3] in [0, 1] to projections z [b, P]."""
+        return self.projection_head(self.encoder(images, training=training), training=training)
+
+    def represent(self, views: tf.Tensor, training: bool) -> tuple[tf.Tensor, Rows]:
+        """h [V * n, D] of views [V * n, H, W, 3], and what the method's loss takes."""
+        return self.method.outputs(self, views, training)
+
+    def train_step(self, batch: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+        views = self.augmented_views(batch)  # [V * N, H, W, 3], view a first
+        targets = self.method.targets(self, views, training=True)
+        if self.micro_batches > 1:
+            _, outputs = micro_batching.minimize(
+                self, views, lambda h, outputs: self._loss(h, outputs, targets, batch)
+            )
+        else:
+            with tf.GradientTape() as tape:
+                h, outputs = self.represent(views, training=True)  # [V * N, D], of SimCLR z [V * N, P]
+                loss = self._loss(h, outputs, targets, batch)
+            self.optimizer.minimize(loss, self.trainable_variables, tape=tape)
+        self.method.after_step(self, outputs, targets, batch)
+        return {metric.name: metric.result() for metric in self.metrics}
+
+    def test_step(self, batch: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+        """The same figures with batch norm in inference mode, for `evaluate` and validation data.
+
+        Batches without `uniforms` are all augmented by the same draws, those of the seed and the last step.
+        """
+        views = self.augmented_views(batch)
+        targets = self.method.targets(self, views, training=False)
+        self._loss(*self.represent(views, training=False), targets, batch)
+        return {metric.name: metric.result() for metric in self.metrics}
+
+    def _loss(self, h: tf.Tensor, outputs: Rows, targets: Rows, batch: Mapping[str, tf.Tensor]) -> tf.Tensor:
+        """What is minimised; the metrics take note."""
+        loss, figures = self.method.loss(self, outputs, targets, batch)
+        for metric in self.contrastive_metrics.values():
+            metric.update_state(figures[metric.name])
+        parts = self.method.trained(self)
+        if self.l2:
+            decayed = [variable for part in parts for variable in kernels(part)]
+            loss += replica_share(tf.cast(kernels_l2(decayed, self.l2), loss.dtype))
+        loss += layer_losses(parts, loss.dtype)
+        if self.classifier is not None:
+            loss += ONLINE_RATE * self._online_loss(h, batch["label"])
+        return loss
+
+    def augmented_views(self, batch: Mapping[str, tf.Tensor]) -> tf.Tensor:
+        """The views of a batch, augmented: [V * N, H, W, 3] float32 in [0, 1], view a first."""
+        uniforms = batch.get("uniforms")
+        if uniforms is None:
+            uniforms = self._drawn(tf.shape(batch["views"])[0])
+        return self.augmentations(_view_a_first(batch["views"]), _view_a_first(uniforms))
+
+    def _drawn(self, images: tf.Tensor) -> tf.Tensor:
+        """Uniforms [N, V, K] of this replica's N images, out of those of the global batch."""
+        step = tf.cast(self.optimizer.iterations, tf.int64)
+        shape = [num_replicas(), images, self.method.num_views, self.augmentations.num_uniforms]
+        drawn = tf.random.stateless_uniform(shape, seed=tf.stack([tf.cast(self.seed, tf.int64), step]))
+        return tf.gather(drawn, replica_id())
+
+    def _online_loss(self, h: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
+        """The online classifier's loss on all views (authors' code), the replica's part of it."""
+        logits = self.classifier(tf.stop_gradient(h))  # [V * N, C]
+        labels = tf.tile(labels, [self.method.num_views])  # -1 where there is none
+        labelled = labels >= 0
+        loss = cross_entropy(logits, labels)
+        self.online_loss.update_state(loss * num_replicas())
+        self.online_accuracy.update_state(tf.maximum(labels, 0), logits, sample_weight=labelled)
+        return loss
+
+
+def _view_a_first(images: tf.Tensor) -> tf.Tensor:
+    """[N, V, ...] to [V * N, ...]: all first views, then all second ones, and so on."""
+    return tf.concat([images[:, view] for view in range(images.shape[1])], axis=0)

@@ -1,0 +1,88 @@
+"""Encoders: what the rest of the code asks of one, and a user's Keras model as one."""
+
+from __future__ import annotations
+
+from typing import Any, Protocol
+
+import tensorflow as tf
+
+from tf_simclr import lookup
+from tf_simclr.errors import UsageError
+
+FLAG = "encoder"
+
+
+class Encoder(Protocol):
+    """A Keras model of images [b, H, W, 3] in [0, 1] to h [b, output_dim]."""
+
+    output_dim: int
+
+    def __call__(self, images: tf.Tensor, training: bool = False) -> tf.Tensor:
+        """Images to h."""
+
+    def freeze(self, last_frozen_group: int) -> None:
+        """Freezes the stem (0) and the groups up to that number; -1: nothing, 4: everything."""
+
+    def describe(self) -> str:
+        """What it is, in a few words."""
+
+
+@tf.keras.utils.register_keras_serializable(package="tf_simclr")
+class KerasEncoder(tf.keras.Model):
+    """The Keras model that MODULE:FUNCTION makes, as encoder f: images [b, H, W, 3] in [0, 1] to h [b, D].
+
+    h is float32 under mixed precision, else of the Keras float type. Batch norm inside is the model's own:
+    not over replicas.
+
+    Args:
+        maker: MODULE:FUNCTION, or with arguments: MODULE:FUNCTION(key=value, ...).
+        image_size: side in pixels that variables are created for where the model does not say.
+
+    Raises:
+        UsageError: it makes no Keras 2 model, or one whose output is no vector an image.
+    """
+
+    def __init__(self, maker: str, image_size: int = 32, *, name: str = "encoder") -> None:
+        super().__init__(name=name)
+        self.maker, self.image_size = maker, image_size
+        network = lookup.call(FLAG, maker)
+        if not isinstance(network, tf.keras.layers.Layer):
+            raise UsageError(
+                f"--{FLAG}={maker}: made a {type(network).__module__}.{type(network).__name__}, which is no "
+                "Keras 2 model (tf.keras with TF_USE_LEGACY_KERAS=1)"
+            )
+        self.network = network
+        shape = self(tf.zeros([1, *_sides(network, image_size)])).shape  # creates the variables
+        if shape.rank != 2:
+            raise UsageError(
+                f"--{FLAG}={maker}: gives {shape.as_list()} for one image, not one vector; end it with "
+                "global average pooling (keras.applications: pooling='avg', include_top=False)"
+            )
+        self.output_dim = shape[-1]
+
+    def call(self, images: tf.Tensor, training: bool = False) -> tf.Tensor:
+        return tf.cast(self.network(images, training=training), self.variable_dtype)
+
+    def freeze(self, last_frozen_group: int) -> None:
+        """Everything (4) or nothing (-1)."""
+        if last_frozen_group not in (-1, 4):
+            raise UsageError(
+                f"--fine_tune_after_block={last_frozen_group}: {self.describe()} has no blocks that we know; "
+                "give -1 (train everything) or 4 (train the classifier only)"
+            )
+        self.trainable = last_frozen_group == -1
+
+    def describe(self) -> str:
+        return self.maker
+
+    def get_config(self) -> dict[str, Any]:
+        return {"maker": self.maker, "image_size": self.image_size, "name": self.name}
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any], custom_objects: Any = None) -> KerasEncoder:
+        return cls(**config)
+
+
+def _sides(network: tf.keras.layers.Layer, image_size: int) -> list[int]:
+    known = network.input_shape[1:] if getattr(network, "inputs", None) else (None, None, 3)
+    return [side or image_size for side in known]

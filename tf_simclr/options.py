@@ -1,0 +1,48 @@
+"""An option: a field of a group, with its default, its help text and its rules."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from tf_simclr.errors import UsageError
+
+
+def option(default: Any, help: str, **rules: Any) -> Any:
+    """A field of a group: its default, its help text and its rules.
+
+    Rules: `choices`; `minimum`, `maximum`, `above` (bounds); `form` (what a text must look like: a regular
+    expression, and how to say it; empty passes); `distinct` (parts between commas differ); `inherited` (a
+    run given by --checkpoint supplies it), `inherited_by` (to this command alone); `architecture` (inherited,
+    and contradicting the checkpoint is an error); `may_change` (a resumed run may set it anew).
+    """
+    return dataclasses.field(default=default, metadata={"help": help, **rules})
+
+
+def options_of(group: Any) -> Iterator[tuple[str, dataclasses.Field[Any], Any]]:
+    """(name, field, value) of every option of a group."""
+    for field in dataclasses.fields(group):
+        yield field.name, field, getattr(group, field.name)
+
+
+def check(name: str, value: Any, rules: Mapping[str, Any]) -> None:
+    """UsageError where a value breaks the rules of its option."""
+    if isinstance(value, float) and not math.isfinite(value):
+        raise UsageError(f"--{name}={value}: give a finite number")
+    if value and "form" in rules and not re.fullmatch(rules["form"][0], value):
+        raise UsageError(f"--{name}={value}: give {rules['form'][1]}")
+    if "distinct" in rules and value:
+        parts = [part.strip() for part in value.split(",")]
+        if "" in parts or len(set(parts)) < len(parts):
+            raise UsageError(f"--{name}={value}: give different ones between commas")
+    if "choices" in rules and value not in rules["choices"]:
+        raise UsageError(f"--{name}={value}: choose one of {', '.join(map(str, rules['choices']))}")
+    if "minimum" in rules and value < rules["minimum"]:
+        raise UsageError(f"--{name}={value}: must be at least {rules['minimum']}")
+    if "maximum" in rules and value > rules["maximum"]:
+        raise UsageError(f"--{name}={value}: must be at most {rules['maximum']}")
+    if "above" in rules and value <= rules["above"]:
+        raise UsageError(f"--{name}={value}: must be greater than {rules['above']}")

@@ -1,0 +1,43 @@
+"""What a method does between epochs, such as clustering its features."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+import tensorflow as tf
+
+from tf_simclr import inputs
+from tf_simclr.config import Config, Steps
+from tf_simclr.data import Source
+from tf_simclr.methods import Method
+from tf_simclr.training.callbacks import StepCallback
+
+
+def watchers(
+    config: Config, model: tf.keras.Model, source: Source, steps: Steps
+) -> Callable[[int], list[StepCallback]]:
+    """For `fit`: the method's `between_epochs`; none where it has none."""
+    if type(config.method).between_epochs is Method.between_epochs:
+        return lambda start: []
+
+    def act(epoch: int) -> None:
+        config.method.between_epochs(model, lambda: inputs.evaluation_batches(config, source), epoch)
+
+    return lambda start: [_BetweenEpochs(start, steps, act)]
+
+
+class _BetweenEpochs(StepCallback):
+    """Calls `act` before the first epoch and at the end of each, before that step is saved."""
+
+    def __init__(self, start: int, steps: Steps, act: Callable[[int], None]) -> None:
+        super().__init__(start)
+        self._steps, self._act = steps, act
+
+    def on_train_begin(self, logs: Mapping[str, float] | None = None) -> None:
+        if self.step == 0:
+            self._act(0)
+
+    def on_steps(self, before: int, step: int, logs: dict[str, float]) -> None:
+        epoch = step // self._steps.per_epoch
+        if epoch > before // self._steps.per_epoch and step < self._steps.total:
+            self._act(epoch)
