@@ -47,7 +47,7 @@ def check_parity(config: Config) -> None:
 
     devices = config.doctor.devices
     names = parity.virtual_devices(devices)
-    config.method.check(parity.IMAGES // devices)
+    config.method.check(parity.IMAGES // devices, devices)
     make = functools.partial(parity.model, method=config.method)
     one = parity.train(tf.distribute.get_strategy(), make)
     many = parity.train(tf.distribute.MirroredStrategy(names), make)

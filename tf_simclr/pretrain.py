@@ -36,6 +36,7 @@ def pretrain(config: Config) -> dict[str, Any] | None:
         return None
     strategy = strategies.set_up(config)
     source = inputs.train_source(config, labelled=config.method.needs_labels)
+    config.method.check_data(source.num_examples)
     config = batch_size.with_fitting_batch(config, source.num_examples)
     run = runs.RunFolder.open(config, COMMAND)
     test = inputs.optional_eval_source(config)

@@ -136,6 +136,15 @@ class Head:
         2, "layers of the nonlinear head (SimCLRv2: 3)", minimum=1, architecture=True
     )
     proj_out_dim: int = option(128, "width of z", minimum=1, architecture=True)
+    proj_hidden_dim: int = option(
+        0, "width of the head's hidden layers; 0: that of h", minimum=0, architecture=True
+    )
+    proj_batch_norm: str = option(
+        "all",
+        "layers of the head that batch norm follows; all_plain: the last one without factor (SimSiam)",
+        choices=["all", "all_plain", "hidden", "none"],
+        architecture=True,
+    )
 
 
 @dataclasses.dataclass(frozen=True)

@@ -62,7 +62,7 @@ def check_batch(config: Config, replicas: int) -> None:
         raise UsageError(
             f"--micro_batches={chunks}: --method={name_of(config.method)} takes whole batches only"
         )
-    config.method.check(own)
+    config.method.check(own, replicas)
 
 
 def _automatic(devices: Devices) -> str:

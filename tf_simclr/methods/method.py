@@ -47,8 +47,11 @@ class Method:
     needs_labels: ClassVar[bool] = False
     micro_batches: ClassVar[bool] = True
 
-    def check(self, own_images: int) -> None:
+    def check(self, own_images: int, replicas: int = 1) -> None:
         """UsageError where the options contradict each other, or the images that a replica has a step."""
+
+    def check_data(self, num_images: int) -> None:
+        """UsageError where the options contradict the number of training images."""
 
     def state(self, model: Any, image: tf.Tensor) -> dict[str, Any]:
         """Trackables beside encoder and head, kept in checkpoints and never exported; made once, and built.

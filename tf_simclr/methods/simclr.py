@@ -43,7 +43,7 @@ class SimCLR(Method):
         may_change=True,
     )
 
-    def check(self, own_images: int) -> None:
+    def check(self, own_images: int, replicas: int = 1) -> None:
         if self.loss_block_size > own_images:
             raise UsageError(
                 f"--loss_block_size={self.loss_block_size} does not fit: a replica has {own_images} images "

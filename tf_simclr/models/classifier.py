@@ -14,10 +14,10 @@ from tf_simclr.models.losses import (
     in_unit_range,
     kernels,
     layer_losses,
-    replica_share,
 )
 from tf_simclr.networks.heads import LinearClassifier
 from tf_simclr.optimizers import kernels_l2
+from tf_simclr.replicas.gather import replica_share
 
 
 class Classifier(tf.keras.Model):

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import tensorflow as tf
 
-from tf_simclr.replicas.gather import sum_replicas
+from tf_simclr.replicas.gather import replica_share, sum_replicas
 
 REPLICAS_AGREE = "first"
 """How `fit` takes one value of a metric from its replicas: any, since `result()` is global on all of them.
@@ -16,11 +16,6 @@ Left to itself it would add the workers' up."""
 def in_unit_range(images: tf.Tensor) -> tf.Tensor:
     """Images in [0, 1]: uint8 is divided by 255, floats pass."""
     return tf.cast(images, tf.float32) / 255.0 if images.dtype == tf.uint8 else images
-
-
-def replica_share(loss: tf.Tensor) -> tf.Tensor:
-    """What a replica adds of a loss that is the same on all: optimizers sum gradients over replicas."""
-    return loss / tf.cast(tf.distribute.get_strategy().num_replicas_in_sync, loss.dtype)
 
 
 def layer_losses(parts: Sequence[tf.keras.layers.Layer], dtype: tf.DType) -> tf.Tensor:

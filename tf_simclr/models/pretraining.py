@@ -11,10 +11,10 @@ from tf_simclr.augment import Augmentations
 from tf_simclr.methods.method import Method, Rows
 from tf_simclr.models import micro_batching
 from tf_simclr.models.compiling import example_image, exclude_from_decay
-from tf_simclr.models.losses import REPLICAS_AGREE, cross_entropy, kernels, layer_losses, replica_share
+from tf_simclr.models.losses import REPLICAS_AGREE, cross_entropy, kernels, layer_losses
 from tf_simclr.networks.heads import LinearClassifier
 from tf_simclr.optimizers import kernels_l2
-from tf_simclr.replicas.gather import num_replicas, replica_id
+from tf_simclr.replicas.gather import num_replicas, replica_id, replica_share
 
 ONLINE_RATE = 0.1
 """The online classifier learns at this fraction of the optimizer's rate: at the authors' full rate its

@@ -10,6 +10,7 @@ from tf_simclr.errors import UsageError
 from tf_simclr.networks.batch_norm import BatchNorm
 
 HEAD_MODES = ("nonlinear", "linear", "none")
+BATCH_NORMS = ("all", "all_plain", "hidden", "none")
 
 
 def _kernel_initializer() -> tf.keras.initializers.Initializer:
@@ -18,42 +19,56 @@ def _kernel_initializer() -> tf.keras.initializers.Initializer:
 
 @tf.keras.utils.register_keras_serializable(package="tf_simclr")
 class DenseNorm(tf.keras.layers.Layer):
-    """A dense layer without bias, batch norm, and ReLU: one layer of the projection head.
+    """A dense layer, batch norm in place of its bias, and ReLU: one layer of the projection head.
 
     [B, D] to [B, units]; `units=None` keeps the width D. The last layer of a head has neither the offset of
-    the batch norm nor the ReLU (authors' code).
+    the batch norm nor the ReLU (authors' code). Where `batch_norm` has none for a layer, it has a bias.
     """
 
     def __init__(
-        self, units: int | None, last: bool, batch_norm_decay: float, global_bn: bool, **kwargs: Any
+        self,
+        units: int | None,
+        last: bool,
+        batch_norm_decay: float,
+        global_bn: bool,
+        batch_norm: str = "all",
+        **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
         self.units = units
         self.last = last
+        self.batch_norm = batch_norm
         self.batch_norm_decay = batch_norm_decay
         self.global_bn = global_bn
 
     def build(self, input_shape: tf.TensorShape) -> None:
+        normalized = self.batch_norm.startswith("all") or (self.batch_norm == "hidden" and not self.last)
         self.dense = tf.keras.layers.Dense(
             self.units or input_shape[-1],
-            use_bias=False,
+            use_bias=not normalized,
             kernel_initializer=_kernel_initializer(),
             dtype=self.dtype_policy,  # not the global policy of the day when this is built
             trainable=self.trainable,  # a head frozen before it is built stays frozen
             name="dense",
         )
-        self.bn = BatchNorm(
+        self.bn = self._norm() if normalized else None
+        super().build(input_shape)
+
+    def _norm(self) -> BatchNorm:
+        return BatchNorm(
             decay=self.batch_norm_decay,
             center=not self.last,
+            scale=not (self.last and self.batch_norm == "all_plain"),
             global_bn=self.global_bn,
             dtype=self.dtype_policy,
             trainable=self.trainable,
             name="bn",
         )
-        super().build(input_shape)
 
     def call(self, inputs: tf.Tensor, training: bool = False) -> tf.Tensor:
-        outputs = self.bn(self.dense(inputs), training=training)
+        outputs = self.dense(inputs)
+        if self.bn is not None:
+            outputs = self.bn(outputs, training=training)
         return outputs if self.last else tf.nn.relu(outputs)
 
     def get_config(self) -> dict[str, Any]:
@@ -63,6 +78,7 @@ class DenseNorm(tf.keras.layers.Layer):
             "last": self.last,
             "batch_norm_decay": self.batch_norm_decay,
             "global_bn": self.global_bn,
+            "batch_norm": self.batch_norm,
         }
 
 
@@ -74,13 +90,16 @@ class ProjectionHead(tf.keras.layers.Layer):
 
     Args:
         mode: "nonlinear"; "linear": one layer; "none": z is h (Fig. 8).
-        num_layers: of the nonlinear head: 2 in the paper, 3 in SimCLRv2. Hidden layers are as wide as h.
+        num_layers: of the nonlinear head: 2 in the paper, 3 in SimCLRv2.
         out_dim: width of z (Fig. 8: it hardly matters).
         batch_norm_decay: see `BatchNorm`.
         global_bn: see `BatchNorm`.
+        hidden_dim: width of the hidden layers; 0: that of h.
+        batch_norm: "all": after every layer, the last one without offset (authors' code); "all_plain": the
+            last one without offset and factor (SimSiam); "hidden": none after the last (BYOL); "none" (MoCo).
 
     Raises:
-        UsageError: an unknown mode, or no layer at all.
+        UsageError: an unknown mode or batch norm, or no layer at all.
     """
 
     def __init__(
@@ -90,6 +109,8 @@ class ProjectionHead(tf.keras.layers.Layer):
         out_dim: int = 128,
         batch_norm_decay: float = 0.9,
         global_bn: bool = True,
+        hidden_dim: int = 0,
+        batch_norm: str = "all",
         *,
         name: str = "projection_head",
         **kwargs: Any,
@@ -101,16 +122,20 @@ class ProjectionHead(tf.keras.layers.Layer):
             raise UsageError(
                 f"--num_proj_layers={num_layers} must be at least 1; --proj_head_mode=none has none"
             )
+        if batch_norm not in BATCH_NORMS:
+            raise UsageError(f"--proj_batch_norm={batch_norm} is none of {', '.join(BATCH_NORMS)}")
         self.mode = mode
         self.num_layers = num_layers
         self.out_dim = out_dim
         self.batch_norm_decay = batch_norm_decay
         self.global_bn = global_bn
+        self.hidden_dim = hidden_dim
+        self.batch_norm = batch_norm
         # The authors' TF2 'linear' returns None; this is what their code means: one last layer.
         hidden = {"nonlinear": num_layers - 1, "linear": 0}
-        widths = [] if mode == "none" else [None] * hidden[mode] + [out_dim]
+        widths = [] if mode == "none" else [hidden_dim or None] * hidden[mode] + [out_dim]
         self.dense_layers = [
-            DenseNorm(width, i == len(widths), batch_norm_decay, global_bn, name=f"layer{i}")
+            DenseNorm(width, i == len(widths), batch_norm_decay, global_bn, batch_norm, name=f"layer{i}")
             for i, width in enumerate(widths, start=1)
         ]
 
@@ -137,6 +162,8 @@ class ProjectionHead(tf.keras.layers.Layer):
             "out_dim": self.out_dim,
             "batch_norm_decay": self.batch_norm_decay,
             "global_bn": self.global_bn,
+            "hidden_dim": self.hidden_dim,
+            "batch_norm": self.batch_norm,
         }
 
 

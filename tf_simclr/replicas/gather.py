@@ -18,6 +18,11 @@ def sum_replicas(x: tf.Tensor) -> tf.Tensor:
     return tf.distribute.get_replica_context().all_reduce(tf.distribute.ReduceOp.SUM, x)
 
 
+def replica_share(loss: tf.Tensor) -> tf.Tensor:
+    """What a replica adds of a loss that is the same on all: optimizers sum gradients over replicas."""
+    return loss / tf.cast(tf.distribute.get_strategy().num_replicas_in_sync, loss.dtype)
+
+
 def gather_replicas(x: tf.Tensor) -> tf.Tensor:
     """Concatenates `x` of every replica, in replica order.
 

@@ -45,6 +45,8 @@ def projection_head(config: Config) -> ProjectionHead:
         config.head.proj_head_mode,
         num_layers=config.head.num_proj_layers,
         out_dim=config.head.proj_out_dim,
+        hidden_dim=config.head.proj_hidden_dim,
+        batch_norm=config.head.proj_batch_norm,
         batch_norm_decay=config.encoder.batch_norm_decay,
         global_bn=config.encoder.global_bn,
     )

@@ -1,0 +1,115 @@
+"""What every pretraining method must stand: a test of a method is its oracle and one call of this."""
+
+from __future__ import annotations
+
+import csv
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+from unittest import mock
+
+import numpy as np
+import tensorflow as tf
+
+from export.saved_model import export_run
+from tests.small_runs import TINY
+from tf_simclr import linear_eval, methods, pretrain, runs
+from tf_simclr.checks import parity
+from tf_simclr.config import Config
+from tf_simclr.models import Pretraining, ProjectionHead
+
+ROOT = Path(__file__).resolve().parents[2]
+IMAGES, SIDE = 8, 8
+
+
+def run_method_test(name: str, folder: Path, **options: Any) -> None:
+    """Trains on digits; resumes to the bit; equals itself on 2 replicas and in chunks; evaluates; exports."""
+    config = Config("pretrain").replace(
+        **{**TINY, "method": name, "train_batch_size": 32, "model_dir": str(folder / "run"), **options}
+    )
+    pretrain.pretrain(config)
+    with (folder / "run" / "metrics.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert set(config.method.figures) <= rows[-1].keys()
+    assert all(np.isfinite(float(value)) for value in rows[-1].values())
+    _resumes_to_the_bit(config, folder)
+    _two_replicas_train_as_one(name, options)
+    if config.method.micro_batches:
+        _chunks_have_the_gradient_of_the_whole(config)
+    _is_evaluated_and_exported(config, folder)
+
+
+def _resumes_to_the_bit(config: Config, folder: Path) -> None:
+    whole, cut = folder / "run", folder / "cut"
+    shutil.copytree(whole, cut)
+    for path in (cut / "checkpoints").glob("ckpt-6.*"):
+        path.unlink()
+    pretrain.pretrain(config.replace(model_dir=str(cut)))
+    assert (cut / "metrics.csv").read_bytes() == (whole / "metrics.csv").read_bytes()
+    ours, theirs = (_variables(path / "checkpoints" / "ckpt-6") for path in (whole, cut))
+    assert ours.keys() == theirs.keys()
+    for variable, value in ours.items():
+        np.testing.assert_array_equal(theirs[variable], value, err_msg=variable)
+
+
+def _variables(prefix: Path) -> dict[str, np.ndarray]:
+    reader = tf.train.load_checkpoint(str(prefix))
+    names = (name for name in reader.get_variable_to_shape_map() if name.startswith("model/"))
+    return {name: reader.get_tensor(name) for name in names}
+
+
+def _two_replicas_train_as_one(name: str, options: dict[str, Any]) -> None:
+    own = [f"--{option}={value}" for option, value in options.items() if option in _own_options(name)]
+    command = [sys.executable, "-m", "tf_simclr.doctor", "--parity", f"--method={name}", *own]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "parity holds" in done.stdout
+
+
+def _own_options(name: str) -> set[str]:
+    return set(methods.find(name).__dataclass_fields__)
+
+
+def _chunks_have_the_gradient_of_the_whole(config: Config) -> None:
+    """Where batch norm is in inference mode nothing differs but rounding."""
+    images = tf.random.stateless_uniform([IMAGES, config.method.num_views, SIDE, SIDE, 3], [1, 2])
+    batch = {"views": images, "label": tf.range(IMAGES) % 3}
+    whole, chunked = (_after_a_step(config.method, chunks, batch) for chunks in (1, 2))
+    for ours, theirs in zip(whole, chunked, strict=True):
+        np.testing.assert_allclose(theirs, ours, rtol=1e-4, atol=1e-6)
+
+
+def _after_a_step(method: methods.Method, chunks: int, batch: dict[str, tf.Tensor]) -> list[np.ndarray]:
+    tf.keras.utils.set_random_seed(0)
+    model = Pretraining(
+        method, parity.small_encoder(), ProjectionHead(out_dim=6), micro_batches=chunks, total_steps=4
+    )
+    model.compile(optimizer=tf.keras.optimizers.SGD(0.1))
+    for layer in model.submodules:
+        if layer.__class__.__name__ == "BatchNorm":
+            layer.trainable = False
+    model.fit(tf.data.Dataset.from_tensors(batch), verbose=0)
+    return [variable.numpy() for variable in model.trainable_variables]
+
+
+def _is_evaluated_and_exported(config: Config, folder: Path) -> None:
+    linear = Config("linear_eval").replace(
+        **TINY,
+        checkpoint=config.run.model_dir,
+        model_dir=str(folder / "linear"),
+        augment=False,
+        optimizer="nesterov",
+    )
+    linear_eval.linear_eval(linear)
+    run = runs.load_run(linear.run.model_dir)
+    assert run.settings["pretrained_by"]["method"]["name"] == methods.name_of(config.method)
+    with mock.patch("export.saved_model._verify"):
+        exported = export_run(run, str(folder / "exports"))
+    assert {path.parent.name for path in exported} == {"encoder", "projection_head", "classifier"}
+    card = (exported[0] / "README.md").read_text()
+    assert type(config.method).__name__ in card
+    images = tf.random.stateless_uniform([2, SIDE, SIDE, 3], [3, 4])
+    encoder = tf.saved_model.load(str(exported[0]))
+    np.testing.assert_allclose(encoder(images), run.encoder(images), rtol=1e-5, atol=1e-5)
