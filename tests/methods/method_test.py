@@ -18,7 +18,7 @@ from tests.small_runs import TINY
 from tf_simclr import linear_eval, methods, pretrain, runs
 from tf_simclr.checks import parity
 from tf_simclr.config import Config
-from tf_simclr.models import Pretraining, ProjectionHead
+from tf_simclr.models import BatchNorm, Pretraining, ProjectionHead
 
 ROOT = Path(__file__).resolve().parents[2]
 IMAGES, SIDE = 8, 8
@@ -86,10 +86,11 @@ def _after_a_step(method: methods.Method, chunks: int, batch: dict[str, tf.Tenso
     model = Pretraining(
         method, parity.small_encoder(), ProjectionHead(out_dim=6), micro_batches=chunks, total_steps=4
     )
-    model.compile(optimizer=tf.keras.optimizers.SGD(0.1))
+    model.compile()  # makes all layers
     for layer in model.submodules:
-        if layer.__class__.__name__ == "BatchNorm":
+        if isinstance(layer, BatchNorm):
             layer.trainable = False
+    model.compile(optimizer=tf.keras.optimizers.SGD(0.1))
     model.fit(tf.data.Dataset.from_tensors(batch), verbose=0)
     return [variable.numpy() for variable in model.trainable_variables]
 
