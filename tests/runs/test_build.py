@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
 from typing import Any
 
@@ -115,8 +116,10 @@ def handed_over(monkeypatch: pytest.MonkeyPatch, maker: str) -> dict[str, Any]:
     """The arguments that `inputs` gives to a maker of batches."""
     given: dict[str, Any] = {}
 
-    def record(source: Any, **options: Any) -> tf.data.Dataset:
+    def record(source: Any, *sampling: data.Sampling, **options: Any) -> tf.data.Dataset:
         given.update(options, source=source)
+        for one in sampling:
+            given.update(dataclasses.asdict(one))
         return tf.data.Dataset.range(1)
 
     monkeypatch.setattr(data, maker, record)
@@ -148,6 +151,7 @@ def test_flags_reach_the_batches_of_pretraining(monkeypatch: pytest.MonkeyPatch)
         **AS_ARGUMENTS,
         "source": "source",
         "num_uniforms": 3,
+        "num_views": 2,
         "start_step": 7,
         "worker": 1,
         "num_workers": 2,

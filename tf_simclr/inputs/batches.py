@@ -8,7 +8,7 @@ import tensorflow as tf
 
 from tf_simclr import data
 from tf_simclr.config import Config
-from tf_simclr.data import Source
+from tf_simclr.data import Sampling, Source
 from tf_simclr.data.records import IndexedSource
 from tf_simclr.devices.data_service import through_services
 from tf_simclr.devices.distribution import BatchesFrom
@@ -80,18 +80,19 @@ def labelled_subset(config: Config, source: Source) -> Source:
     return source.subset(chosen)
 
 
-def pretraining_batches(config: Config, source: Source, num_uniforms: int) -> BatchesFrom:
-    """Two views an image, from a step on."""
-    source, options = _as_cached(config, source), _of_training(config)
+def pretraining_batches(config: Config, source: Source, num_uniforms: int, num_views: int = 2) -> BatchesFrom:
+    """Views of every image, from a step on."""
+    source, sampling = _as_cached(config, source), _sampling(config)
 
     def from_step(step: int, worker: int = 0, num_workers: int = 1) -> tf.data.Dataset:
         return data.pretraining_batches(
             source,
+            sampling,
             num_uniforms=num_uniforms,
+            num_views=num_views,
             start_step=step,
             worker=worker,
             num_workers=num_workers,
-            **options,
         )
 
     return through_services(config.devices.data_service, from_step)
@@ -99,16 +100,17 @@ def pretraining_batches(config: Config, source: Source, num_uniforms: int) -> Ba
 
 def training_batches(config: Config, source: Source) -> BatchesFrom:
     """One cropped and flipped image each, with its label, from a step on."""
-    source, options = _as_cached(config, source), _of_training(config) | _of_evaluation(config)
+    source, sampling, view = _as_cached(config, source), _sampling(config), _evaluation_view(config)
 
     def from_step(step: int, worker: int = 0, num_workers: int = 1) -> tf.data.Dataset:
         return data.training_batches(
             source,
+            sampling,
             augment=config.labels.augment,
             start_step=step,
             worker=worker,
             num_workers=num_workers,
-            **options,
+            **view,
         )
 
     return through_services(config.devices.data_service, from_step)
@@ -116,25 +118,23 @@ def training_batches(config: Config, source: Source) -> BatchesFrom:
 
 def evaluation_batches(config: Config, source: Source) -> tf.data.Dataset:
     """Every image once, centre crop, in the source's order."""
-    return data.evaluation_batches(source, batch_size=config.data.eval_batch_size, **_of_evaluation(config))
+    size, count = config.data.image_size, config.data.eval_batch_size
+    return data.evaluation_batches(source, image_size=size, batch_size=count, **_evaluation_view(config))
 
 
-def _of_training(config: Config) -> dict[str, Any]:
-    """What random crops and the order of the images depend on."""
+def _sampling(config: Config) -> Sampling:
+    return Sampling(
+        image_size=config.data.image_size,
+        batch_size=config.optimization.train_batch_size,
+        seed=config.run.seed,
+        crop_area_min=config.views.crop_area_min,
+        flip=config.views.use_flip,
+        shuffle_buffer=config.data.shuffle_buffer,
+    )
+
+
+def _evaluation_view(config: Config) -> dict[str, Any]:
     return {
-        "image_size": config.data.image_size,
-        "batch_size": config.optimization.train_batch_size,
-        "seed": config.run.seed,
-        "crop_area_min": config.views.crop_area_min,
-        "flip": config.views.use_flip,
-        "shuffle_buffer": config.data.shuffle_buffer,
-    }
-
-
-def _of_evaluation(config: Config) -> dict[str, Any]:
-    """What the one view of an image without random crops depends on."""
-    return {
-        "image_size": config.data.image_size,
         "center_crop_fraction": config.data.center_crop_fraction or None,
         "resize_first": config.data.resize_first,
     }
