@@ -20,8 +20,7 @@ COMMAND = Command(
 def pretrain(config: Config) -> None:
     from tf_simclr import inputs, runs, training
     from tf_simclr.devices import strategies
-    from tf_simclr.inputs import batch_size as small_data
-    from tf_simclr.protocols import outcome, preview
+    from tf_simclr.protocols import predictions, preview, results
     from tf_simclr.runs import build
     from tf_simclr.training import probe
 
@@ -29,7 +28,7 @@ def pretrain(config: Config) -> None:
         return preview.preview_views(config)
     strategy = strategies.set_up(config)
     source = inputs.train_source(config)
-    config = small_data.with_fitting_batch(config, source.num_examples)
+    config = inputs.with_fitting_batch(config, source.num_examples)
     run = runs.RunFolder.open(config, COMMAND)
     test = inputs.optional_eval_source(config)
     steps = config.steps(source.num_examples)
@@ -43,7 +42,8 @@ def pretrain(config: Config) -> None:
     speed = training.fit(model, batches, steps, run, probe.watchers(config, model, steps, run))
 
     preview.keep(run, source)
-    outcome.of_pretraining(run, model, test, steps, speed)
+    accuracy = predictions.of_online_classifier(run, model, test)
+    results.conclude(run, steps.total, speed, **accuracy)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

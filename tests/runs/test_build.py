@@ -13,6 +13,7 @@ import tensorflow as tf
 from tf_simclr import data, inputs
 from tf_simclr.augment import ColorDistortion, GaussianBlur
 from tf_simclr.config import Config, Steps
+from tf_simclr.config.config import Data
 from tf_simclr.devices import strategies
 from tf_simclr.models import BatchNorm
 from tf_simclr.runs import build
@@ -173,7 +174,7 @@ def test_flags_reach_the_batches_of_labels(
 def test_flags_reach_the_batches_of_evaluation(monkeypatch: pytest.MonkeyPatch) -> None:
     given = handed_over(monkeypatch, "evaluation_batches")
     asked = {"image_size": 12, "eval_batch_size": 5, "center_crop_fraction": 0.5, "resize_first": True}
-    inputs.evaluation_batches(Config("knn").replace(**asked), "source")
+    inputs.evaluation_batches(Data(**asked), "source")
     assert given == {
         "source": "source",
         "image_size": 12,
