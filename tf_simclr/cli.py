@@ -11,11 +11,17 @@ import os
 import sys
 from collections.abc import Callable, Sequence
 
+from etils import epy
+
 from tf_simclr.config import Config
 from tf_simclr.config import flags as flag_definitions
 from tf_simclr.config.flags import Command
 from tf_simclr.devices.cluster import this_worker
 from tf_simclr.errors import DoesNotFit, Interrupted, UsageError
+
+with epy.lazy_imports():
+    from tf_simclr.checks import mistakes
+    from tf_simclr.runs import misfit
 
 USAGE_ERROR, INTERRUPTED, STOPPED = 2, 75, 130
 
@@ -93,8 +99,6 @@ def _run(run: Callable[[Config], object], config: Config) -> None:
     except (UsageError, Interrupted):
         raise
     except Exception as error:
-        from tf_simclr.checks import mistakes
-
         explained = mistakes.explained(error, config)
         if explained is None:
             raise
@@ -105,6 +109,4 @@ def _details(error: UsageError) -> Sequence[str]:
     """The lines below the message; what flags alone contradict is looked up in the checkpoint here."""
     if not isinstance(error, DoesNotFit) or error.asked is None:
         return error.details
-    from tf_simclr.runs import misfit
-
     return misfit.table_for(error.asked)
