@@ -35,7 +35,7 @@ def batches_of(folder: str) -> dict[str, tf.data.Dataset]:
     )
 
     def ours(source: data.Source) -> tf.data.Dataset:
-        return data.pretraining_batches(source, image_size=SIZE, batch_size=BATCH, seed=0, num_uniforms=8)
+        return data.pretraining_batches(source, data.Sampling(SIZE, BATCH, seed=0), num_uniforms=8)
 
     return {
         "decoding alone": decoded.map(lambda image: image[0, 0, 0]).batch(BATCH),

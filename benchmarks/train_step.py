@@ -96,9 +96,7 @@ def our_steps(width: float, steps: int, policy: str = "float32") -> Turn:
     augmentations = augment.Augmentations([augment.ColorDistortion(textbook.STRENGTH)])
     batches = data.pretraining_batches(
         data.cached(source, SIDE),
-        image_size=SIDE,
-        batch_size=IMAGES,
-        seed=0,
+        data.Sampling(SIDE, IMAGES, seed=0),
         num_uniforms=augmentations.num_uniforms,
     )
     tf.keras.mixed_precision.set_global_policy(policy)

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import csv
+import json
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from tf_simclr import pretrain
 from tf_simclr.config import Config
 
+Make = Callable[..., Config]
 TINY = {
     "dataset": "digits",
     "image_size": 8,
@@ -26,7 +31,7 @@ TINY = {
 
 
 @pytest.fixture(scope="session")
-def tiny(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Config]:
+def tiny(tmp_path_factory: pytest.TempPathFactory) -> Make:
     """Makes a small configuration of a command, in a run folder of its own, with options changed."""
 
     def make(command: str = "pretrain", **changes: Any) -> Config:
@@ -37,8 +42,38 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Config]:
 
 
 @pytest.fixture(scope="session")
-def pretrained(tiny: Callable[..., Config]) -> Config:
+def pretrained(tiny: Make) -> Config:
     """A finished tiny pretraining."""
     config = tiny()
     pretrain.pretrain(config)
     return config
+
+
+def folder_of(config: Config) -> Path:
+    return Path(config.run.model_dir)
+
+
+def result_of(config: Config) -> dict[str, Any]:
+    return json.loads((folder_of(config) / "result.json").read_text())
+
+
+def rows_of(path: Path) -> list[dict[str, str]]:
+    with path.open() as file:
+        return list(csv.DictReader(file))
+
+
+def never(*_: Any, **__: Any) -> None:
+    raise AssertionError("computed again")
+
+
+def write_images(folder: Path, counts: dict[str, int]) -> None:
+    """Light and dark images in two classes."""
+    import tensorflow as tf
+
+    rng = np.random.default_rng(0)
+    for split, count in counts.items():
+        for name, level in (("dark", 40), ("light", 200)):
+            (folder / split / name).mkdir(parents=True)
+            for number in range(count):
+                pixels = (level + rng.integers(-30, 30, [12, 12, 3])).astype(np.uint8)
+                (folder / split / name / f"{number}.png").write_bytes(tf.io.encode_png(pixels).numpy())

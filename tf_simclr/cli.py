@@ -11,10 +11,16 @@ import os
 import sys
 from collections.abc import Callable, Sequence
 
+from etils import epy
+
 from tf_simclr.config import Config, flags
 from tf_simclr.config.flags import Command
 from tf_simclr.devices.cluster import this_worker
 from tf_simclr.errors import DoesNotFit, Interrupted, UsageError
+
+with epy.lazy_imports():
+    from tf_simclr.checks import mistakes
+    from tf_simclr.runs import misfit
 
 USAGE_ERROR, INTERRUPTED, STOPPED = 2, 75, 130
 
@@ -92,8 +98,6 @@ def _run(run: Callable[[Config], object], config: Config) -> None:
     except (UsageError, Interrupted):
         raise
     except Exception as error:
-        from tf_simclr.checks import mistakes
-
         explained = mistakes.explained(error, config)
         if explained is None:
             raise
@@ -104,6 +108,4 @@ def _details(error: UsageError) -> Sequence[str]:
     """The lines below the message; what flags alone contradict is looked up in the checkpoint here."""
     if not isinstance(error, DoesNotFit) or error.asked is None:
         return error.details
-    from tf_simclr.runs import misfit
-
     return misfit.table_for(error.asked)

@@ -4,10 +4,24 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from typing import Any
+
+from etils import epy
 
 from tf_simclr import cli
 from tf_simclr.config import Config
 from tf_simclr.config.flags import Command
+from tf_simclr.errors import UsageError
+
+with epy.lazy_imports():
+    import numpy as np
+    import tensorflow as tf
+
+    from tf_simclr import data, inputs, models, runs, training
+    from tf_simclr.devices import strategies
+    from tf_simclr.evaluation import features
+    from tf_simclr.protocols import datasets, pictures, proof, results
+    from tf_simclr.runs import loading
 
 COMMAND = Command(
     "embed",
@@ -17,30 +31,67 @@ COMMAND = Command(
 )
 
 
-def embed(config: Config) -> None:
-    from tf_simclr import runs, training
-    from tf_simclr.devices import strategies
-    from tf_simclr.evaluation.features import encoder_sha256
-    from tf_simclr.protocols import embedding, outcome
-    from tf_simclr.runs import loading
-
+def embed(config: Config) -> dict[str, Any]:
     run = runs.RunFolder.open(config, COMMAND)
     strategies.set_up(config)
     training.print_evaluation_plan(run)
     encoder, head, step = loading.frozen_parts(config)
 
-    before = encoder_sha256(encoder)
-    written = embedding.embed(run, encoder, head)
-    after = encoder_sha256(encoder)
-    outcome.require_unchanged(before, after)
-    outcome.conclude(
-        run,
-        step,
-        encoder_sha256_before=before,
-        encoder_sha256_after=after,
-        num_eval_examples=sum(int(split["images"]) for split in written.values()),
-        embeddings=list(written.values()),
-    )
+    with proof.frozen(encoder) as hashes:
+        written = _write_embeddings(run, encoder, head)
+    count = sum(file["images"] for file in written)
+    return results.conclude(run, step, **hashes, num_eval_examples=count, embeddings=written)
+
+
+def _write_embeddings(
+    run: runs.RunFolder, encoder: models.ResNet, head: models.ProjectionHead | None
+) -> list[dict[str, Any]]:
+    """Writes embeddings_SPLIT.npz: `id` [n], `label` [n] (-1: none), `embedding` float32 [n, D].
+
+    All splits, or the one that --eval_split names; returns file, images and width of each.
+    """
+    config, wanted = run.config, run.config.data
+    layer = _layer(config.embedding.layer, head)
+    splits = [wanted.eval_split] if wanted.eval_split else _splits(config)
+    written: list[dict[str, Any]] = []
+    for split in splits:
+        source = inputs.any_split(config, split)
+        if not written:
+            run.write_data(source)
+        h = features.extract_features(encoder, inputs.evaluation_batches(wanted, source))
+        values = _at_layer(h.values, layer, head, wanted.eval_batch_size)
+        file = f"embeddings_{datasets.slug(split)}.npz"
+        names = np.array(source.class_names, dtype=str)
+        run.write_npz(file, id=h.ids, label=h.labels, embedding=values, class_names=names)
+        print(f"{split}: {len(values):,} images, {values.shape[1]} numbers each, in {run.path / file}")
+        written.append({"file": file, "images": len(values), "width": values.shape[1]})
+    pictures.tsne(run, h, head, source.class_names)
+    return written
+
+
+def _splits(config: Config) -> tuple[str, ...]:
+    config.require_dataset()
+    return data.available_splits(config.data.dataset, config.data.data_dir)
+
+
+def _layer(asked: str, head: models.ProjectionHead | None) -> int:
+    """--layer as the number of a head layer; 0 is h."""
+    last = len(head.dense_layers) if head is not None else 0
+    if asked == "h":
+        return 0
+    if asked == "z" and head is not None:
+        return last
+    if asked.isdigit() and int(asked) <= last:
+        return int(asked)
+    has = f"z and 0 to {last}" if head is not None else "no projection head: only h"
+    raise UsageError(f"--layer={asked}: the run of --checkpoint has h, {has}")
+
+
+def _at_layer(h: np.ndarray, layer: int, head: models.ProjectionHead | None, batch_size: int) -> np.ndarray:
+    if not layer or head is None:
+        return h
+    parts = np.split(h, range(batch_size, len(h), batch_size))
+    return np.concatenate([head.layer_outputs(tf.constant(part))[layer].numpy() for part in parts])
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

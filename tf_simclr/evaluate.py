@@ -4,11 +4,19 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from typing import Any
+
+from etils import epy
 
 from tf_simclr import cli
 from tf_simclr.config import Config
 from tf_simclr.config.flags import Command
 from tf_simclr.errors import UsageError
+
+with epy.lazy_imports():
+    from tf_simclr import inputs, runs, training
+    from tf_simclr.devices import strategies
+    from tf_simclr.protocols import predictions, repeats, results
 
 COMMAND = Command(
     "evaluate",
@@ -18,20 +26,14 @@ COMMAND = Command(
 )
 
 
-def evaluate(config: Config) -> None:
+def evaluate(config: Config) -> dict[str, Any]:
     config.require_checkpoint()
     if config.repeats.seeds:
         raise UsageError("--seeds: evaluating a classifier draws nothing; give the seeds to what trains it")
-    from tf_simclr.protocols import repeats
-
-    repeats.over_seeds(config, COMMAND, evaluate_once)
+    return repeats.over_seeds(config, COMMAND, evaluate_once)
 
 
-def evaluate_once(config: Config) -> None:
-    from tf_simclr import inputs, runs, training
-    from tf_simclr.devices import strategies
-    from tf_simclr.protocols import outcome
-
+def evaluate_once(config: Config) -> dict[str, Any]:
     run = runs.RunFolder.open(config, COMMAND)
     strategies.set_up(config)
     training.print_evaluation_plan(run)
@@ -41,8 +43,8 @@ def evaluate_once(config: Config) -> None:
     loaded.warn_of_training_images(source, config.data.labels)
     run.write_data(source)
 
-    accuracy = outcome.evaluate(run, loaded.logits, source)
-    outcome.conclude(run, loaded.step, **accuracy)
+    accuracy = predictions.of_classifier(run, loaded.logits, source)
+    return results.conclude(run, loaded.step, **accuracy)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -15,8 +15,7 @@ from tf_simclr.config.flags import Command
 with epy.lazy_imports():
     from tf_simclr import inputs, runs, training
     from tf_simclr.devices import strategies
-    from tf_simclr.inputs import batch_size
-    from tf_simclr.protocols import outcome, preview
+    from tf_simclr.protocols import predictions, preview, results
     from tf_simclr.runs import build
     from tf_simclr.training import between_epochs, probe
 
@@ -37,7 +36,7 @@ def pretrain(config: Config) -> dict[str, Any] | None:
     strategy = strategies.set_up(config)
     source = inputs.train_source(config, labelled=config.method.needs_labels)
     config.method.check_data(source.num_examples)
-    config = batch_size.with_fitting_batch(config, source.num_examples)
+    config = inputs.with_fitting_batch(config, source.num_examples)
     run = runs.RunFolder.open(config, COMMAND)
     test = inputs.optional_eval_source(config)
     steps = config.steps(source.num_examples)
@@ -53,7 +52,8 @@ def pretrain(config: Config) -> dict[str, Any] | None:
     speed = training.fit(model, batches, steps, run, lambda start: [*epochs(start), *probes(start)])
 
     preview.keep(run, source)
-    return outcome.of_pretraining(run, model, test, steps, speed)
+    accuracy = predictions.of_online_classifier(run, model, test)
+    return results.conclude(run, steps.total, speed, **accuracy)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

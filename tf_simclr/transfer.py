@@ -2,12 +2,27 @@
 
 from __future__ import annotations
 
+import dataclasses
 import sys
 from collections.abc import Sequence
+from typing import Any
+
+from etils import epy
 
 from tf_simclr import cli
 from tf_simclr.config import Config
 from tf_simclr.config.flags import Command
+from tf_simclr.progress import progress_bar
+
+with epy.lazy_imports():
+    import numpy as np
+
+    from tf_simclr import data, inputs, models, runs, training
+    from tf_simclr.devices import strategies
+    from tf_simclr.evaluation import features, logistic_regression, metrics
+    from tf_simclr.inputs import labelled, splits
+    from tf_simclr.protocols import datasets, on_features, proof, repeats, results
+    from tf_simclr.reports import plots
 
 COMMAND = Command(
     "transfer",
@@ -17,32 +32,184 @@ COMMAND = Command(
 )
 
 
-def transfer(config: Config) -> None:
-    from tf_simclr.protocols import repeats
-
-    repeats.over_seeds(config, COMMAND, transfer_once)
+def transfer(config: Config) -> dict[str, Any]:
+    return repeats.over_seeds(config, COMMAND, transfer_once)
 
 
-def transfer_once(config: Config) -> None:
-    from tf_simclr import runs, training
-    from tf_simclr.devices import strategies
-    from tf_simclr.evaluation.features import encoder_sha256
-    from tf_simclr.protocols import outcome, transferring
-
-    configs = transferring.dataset_configs(config)
+def transfer_once(config: Config) -> dict[str, Any]:
+    configs = datasets.configs(config)
     run = runs.RunFolder.open(config, COMMAND)
     strategies.set_up(config)
     training.print_evaluation_plan(run)
     encoder, step = runs.frozen_encoder(config)
 
-    before = encoder_sha256(encoder)
-    rows = [transferring.transfer(run, one, encoder, before) for one in configs]
-    after = encoder_sha256(encoder)
-    outcome.require_unchanged(before, after)
-    print(transferring.table(rows))
-    outcome.conclude(
-        run, step, encoder_sha256_before=before, encoder_sha256_after=after, **transferring.as_result(rows)
+    with proof.frozen(encoder) as hashes:
+        rows = [row_of(run, one, encoder, hashes["encoder_sha256_before"]) for one in configs]
+    print(_table(rows))
+    return results.conclude(run, step, **hashes, **_figures(rows))
+
+
+@dataclasses.dataclass(frozen=True)
+class Row:
+    """One line of the table; figures in percent, the paper's None where it has no such data set."""
+
+    dataset: str
+    eval_split: str
+    metric: str
+    test: float
+    validation: float
+    l2: float
+    converged: bool
+    num_train: int
+    num_eval_examples: int
+    top1: float | None
+    top5: float | None
+    paper_1x: float | None
+    paper_4x: float | None
+
+
+def row_of(run: runs.RunFolder, config: Config, encoder: models.ResNet, sha256: str) -> Row:
+    """The row of one data set, taken from the run folder when it was finished before."""
+    named = splits.of_protocol(config.data)
+    sources = _sources(config, named)
+    if sources[-1].multi_label:
+        named = dataclasses.replace(named, metric="voc_map")
+    keys = [on_features.cache_key(config, source, sha256) for source in sources]
+    key = f"{named.metric}, seed {config.run.seed}: {'; '.join(keys)}"
+    file = f"transfer_{datasets.slug(config.data.dataset)}.json"
+    stored = run.read_json(file)
+    if stored.get("key") == key and "eval_split" in stored:
+        return Row(**{field.name: stored[field.name] for field in dataclasses.fields(Row)})
+    train, validation, test = _features(run, config, sources, encoder, sha256)
+    print(f"{config.data.dataset}: {len(train.labels):,} features to train on, {len(test.labels):,} to test")
+    result = _regression(train, validation, test, named.metric)
+    _keep(run, sources[-1], test, result, named.metric)
+    row = _row(config.data.dataset, named, len(train.labels) + len(validation.labels), test, result)
+    run.write_json(file, {**dataclasses.asdict(row), "key": key})
+    return row
+
+
+def _sources(config: Config, named: splits.Splits) -> list[data.Source]:
+    """The images to train on, to choose l2 by where these have a split of their own, and to test on."""
+    train = [split for split in (named.train, named.validation) if split]
+    opened = [inputs.open_split(config, split, "train_split") for split in train]
+    return [*opened, inputs.open_split(config, named.test, "eval_split")]
+
+
+def _features(
+    run: runs.RunFolder, config: Config, sources: list[data.Source], encoder: models.ResNet, sha256: str
+) -> tuple[features.Features, features.Features, features.Features]:
+    """Features to train on, to choose l2 by, and to test on."""
+    train, *validation, test = (
+        features.cached_features(
+            on_features.cache_folder(run),
+            on_features.cache_key(config, source, sha256),
+            lambda source=source: labelled.features(config.data, encoder, source),
+        )
+        for source in sources
     )
+    if validation:
+        return train, validation[0], test
+    kept, held = _hold_out(train.labels, config.run.seed)
+    return _rows(train, kept), _rows(train, held), test
+
+
+def _hold_out(labels: np.ndarray, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Indices to train on and to choose by: stratified, or at random where an image has several labels."""
+    if labels.ndim == 1:
+        return data.split_validation(labels, fraction=labelled.HELD_OUT, seed=seed)
+    order = np.random.default_rng(seed).permutation(len(labels))
+    count = max(1, round(labelled.HELD_OUT * len(labels)))
+    return np.sort(order[count:]), np.sort(order[:count])
+
+
+def _rows(whole: features.Features, indices: np.ndarray) -> features.Features:
+    return features.Features(*(array[indices] for array in whole))
+
+
+def _regression(
+    train: features.Features, validation: features.Features, test: features.Features, metric: metrics.Metric
+) -> logistic_regression.TransferResult:
+    parts = [logistic_regression.Labelled(part.values, part.labels) for part in (train, validation, test)]
+    with progress_bar(total=len(logistic_regression.L2_VALUES), unit=" values of l2") as bar:
+        return logistic_regression.transfer(*parts, metric=metric, on_progress=lambda point: bar.update())
+
+
+def _keep(
+    run: runs.RunFolder,
+    source: data.Source,
+    test: features.Features,
+    result: logistic_regression.TransferResult,
+    metric: str,
+) -> None:
+    """Predictions and the picture of the l2 path."""
+    multi = metric == "voc_map"
+    run.write_npz(
+        datasets.prediction_files(run.config)[source.name],
+        id=test.ids,
+        label=test.labels,
+        prediction=(result.scores > 0).astype(np.int64) if multi else result.scores.argmax(axis=1),
+        class_names=np.array(source.class_names, dtype=str),
+    )
+    picture = plots.l2_path(result.path, result.l2, metric)
+    (run.path / f"l2_path_{datasets.slug(source.name)}.png").write_bytes(picture)
+
+
+def _row(
+    dataset: str,
+    named: splits.Splits,
+    num_train: int,
+    test: features.Features,
+    result: logistic_regression.TransferResult,
+) -> Row:
+    chosen = next(point for point in result.path if point.l2 == result.l2)
+    top1, top5 = (
+        (None, None)
+        if named.metric == "voc_map"
+        else (metrics.top_k_accuracy(result.scores, test.labels, k) for k in (1, 5))
+    )
+    return Row(
+        dataset=dataset,
+        eval_split=named.test,
+        metric=named.metric,
+        test=result.test,
+        validation=chosen.validation,
+        l2=result.l2,
+        converged=result.converged,
+        num_train=num_train,
+        num_eval_examples=len(test.labels),
+        top1=top1,
+        top5=top5,
+        paper_1x=named.paper.linear_1x if named.paper else None,
+        paper_4x=named.paper.linear_4x if named.paper else None,
+    )
+
+
+def _figures(rows: list[Row]) -> dict[str, Any]:
+    """What result.json says; top-1 where there is one data set only."""
+    alone = rows[0] if len(rows) == 1 else None
+    return {
+        "dataset": ",".join(row.dataset for row in rows),
+        "num_eval_examples": sum(row.num_eval_examples for row in rows),
+        "top1": alone.top1 if alone else None,
+        "top5": alone.top5 if alone else None,
+        "transfer": [dataclasses.asdict(row) for row in rows],
+    }
+
+
+def _table(rows: list[Row]) -> str:
+    """The rows beside ResNet-50 (1x) and (4x) of Tables B.5 and 8."""
+    lines = [f"{'data set':<32}{'metric':<16}{'test %':>8}{'l2':>10}{'paper 1x':>10}{'paper 4x':>10}"]
+    for row in rows:
+        paper = "".join(
+            f"{'-' if figure is None else format(figure, '.1f'):>10}"
+            for figure in (row.paper_1x, row.paper_4x)
+        )
+        mark = " " if row.converged else "*"
+        lines.append(f"{row.dataset:<32}{row.metric:<16}{row.test:>8.2f}{mark}{row.l2:>9.2g}{paper}")
+    if not all(row.converged for row in rows):
+        lines.append("* L-BFGS did not converge at every l2")
+    return "\n".join(lines)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import pytest
 import tensorflow as tf
 
 from tf_simclr.data import (
+    Sampling,
     Source,
     cache,
     cached,
@@ -57,8 +59,11 @@ def source(request: pytest.FixtureRequest, tmp_path: Path) -> Source:
 
 
 def _pretraining(source: Source, **changes: object) -> tf.data.Dataset:
-    arguments = {"image_size": SIZE, "batch_size": 4, "seed": 3, "num_uniforms": 2, "shuffle_buffer": 4}
-    return pretraining_batches(source, **{**arguments, **changes})
+    options = {"image_size": SIZE, "batch_size": 4, "seed": 3, "shuffle_buffer": 4, **changes}
+    fields = {field.name for field in dataclasses.fields(Sampling)}
+    sampling = Sampling(**{name: value for name, value in options.items() if name in fields})
+    others = {name: value for name, value in changes.items() if name not in fields}
+    return pretraining_batches(source, sampling, **{"num_uniforms": 2, **others})
 
 
 def _take(batches: tf.data.Dataset, count: int) -> list[dict[str, np.ndarray]]:
@@ -78,7 +83,7 @@ def test_batches_have_static_shapes(source: Source) -> None:
     assert spec["views"] == tf.TensorSpec([4, 2, SIZE, SIZE, 3], tf.uint8)
     assert spec["uniforms"] == tf.TensorSpec([4, 2, 2], tf.float32)
     assert spec["label"] == tf.TensorSpec([4], tf.int64)
-    spec = training_batches(source, image_size=SIZE, batch_size=4, seed=3).element_spec
+    spec = training_batches(source, Sampling(SIZE, 4, seed=3)).element_spec
     assert spec["image"] == tf.TensorSpec([4, SIZE, SIZE, 3], tf.uint8)
 
 
@@ -89,10 +94,10 @@ def test_a_run_resumes_exactly_at_any_step(source: Source) -> None:
 
 
 def test_training_batches_resume_exactly(source: Source) -> None:
-    arguments = {"image_size": SIZE, "batch_size": 4, "seed": 3, "shuffle_buffer": 4}
+    sampling = Sampling(SIZE, 4, seed=3, shuffle_buffer=4)
     for augment in (True, False):
-        undisturbed = _take(training_batches(source, augment=augment, **arguments), 6)
-        resumed = _take(training_batches(source, augment=augment, start_step=4, **arguments), 2)
+        undisturbed = _take(training_batches(source, sampling, augment=augment), 6)
+        resumed = _take(training_batches(source, sampling, augment=augment, start_step=4), 2)
         _assert_equal(resumed, undisturbed[4:])
 
 
@@ -147,6 +152,14 @@ def test_positions_beyond_32_bits_draw_fresh_numbers() -> None:
         ).any()
 
 
+def test_views_are_as_many_as_asked_for(source: Source) -> None:
+    spec = _pretraining(source, num_views=3).element_spec
+    assert spec["views"] == tf.TensorSpec([4, 3, SIZE, SIZE, 3], tf.uint8)
+    assert spec["uniforms"] == tf.TensorSpec([4, 3, 2], tf.float32)
+    batch = _take(_pretraining(source, num_views=3), 1)[0]
+    assert len(np.unique(batch["uniforms"])) == batch["uniforms"].size
+
+
 def test_crop_and_flip_can_be_turned_off() -> None:
     source = _memory_source()
     batch = _take(_pretraining(source, image_size=12, crop_area_min=1.0, flip=False, seed=1), 1)[0]
@@ -158,7 +171,7 @@ def test_crop_and_flip_can_be_turned_off() -> None:
 
 def test_without_augmentation_the_view_is_the_evaluation_view() -> None:
     source = _memory_source()
-    batch = _take(training_batches(source, image_size=12, batch_size=4, seed=0, augment=False), 1)[0]
+    batch = _take(training_batches(source, Sampling(12, 4, seed=0), augment=False), 1)[0]
     for label, image in zip(batch["label"], batch["image"], strict=True):
         np.testing.assert_array_equal(image, decode_image(_png(int(label))))
 

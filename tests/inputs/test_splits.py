@@ -9,6 +9,7 @@ import pytest
 
 from tf_simclr import finetune, knn, label_efficiency, linear_eval, pretrain
 from tf_simclr.config import Config
+from tf_simclr.config.config import Data
 from tf_simclr.errors import UsageError
 from tf_simclr.inputs import splits
 
@@ -23,14 +24,14 @@ from tf_simclr.inputs import splits
     ],
 )
 def test_a_validation_split_in_use_is_held_out_anew(train: str, test: str, validation: str) -> None:
-    found = splits.of_protocol(Config("transfer").replace(dataset="dtd", train_split=train, eval_split=test))
+    found = splits.of_protocol(Data(dataset="dtd", train_split=train, eval_split=test))
     assert found.validation == validation
 
 
 def test_training_on_the_test_split_is_refused() -> None:
-    config = Config("transfer").replace(dataset="dtd", train_split="train+test")
+    wanted = Data(dataset="dtd", train_split="train+test")
     with pytest.raises(UsageError, match="trained on"):
-        splits.of_protocol(config)
+        splits.of_protocol(wanted)
 
 
 @pytest.mark.parametrize(

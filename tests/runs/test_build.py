@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
 from typing import Any
 
@@ -12,6 +13,7 @@ import tensorflow as tf
 from tf_simclr import data, inputs
 from tf_simclr.augment import ColorDistortion, GaussianBlur
 from tf_simclr.config import Config, Steps
+from tf_simclr.config.config import Data
 from tf_simclr.devices import strategies
 from tf_simclr.models import BatchNorm
 from tf_simclr.runs import build
@@ -115,8 +117,10 @@ def handed_over(monkeypatch: pytest.MonkeyPatch, maker: str) -> dict[str, Any]:
     """The arguments that `inputs` gives to a maker of batches."""
     given: dict[str, Any] = {}
 
-    def record(source: Any, **options: Any) -> tf.data.Dataset:
+    def record(source: Any, *sampling: data.Sampling, **options: Any) -> tf.data.Dataset:
         given.update(options, source=source)
+        for one in sampling:
+            given.update(dataclasses.asdict(one))
         return tf.data.Dataset.range(1)
 
     monkeypatch.setattr(data, maker, record)
@@ -148,6 +152,7 @@ def test_flags_reach_the_batches_of_pretraining(monkeypatch: pytest.MonkeyPatch)
         **AS_ARGUMENTS,
         "source": "source",
         "num_uniforms": 3,
+        "num_views": 2,
         "start_step": 7,
         "worker": 1,
         "num_workers": 2,
@@ -169,7 +174,7 @@ def test_flags_reach_the_batches_of_labels(
 def test_flags_reach_the_batches_of_evaluation(monkeypatch: pytest.MonkeyPatch) -> None:
     given = handed_over(monkeypatch, "evaluation_batches")
     asked = {"image_size": 12, "eval_batch_size": 5, "center_crop_fraction": 0.5, "resize_first": True}
-    inputs.evaluation_batches(Config("knn").replace(**asked), "source")
+    inputs.evaluation_batches(Data(**asked), "source")
     assert given == {
         "source": "source",
         "image_size": 12,

@@ -17,7 +17,7 @@ from tf_simclr import evaluate, finetune, inputs, knn, label_efficiency, linear_
 from tf_simclr.config import Config, stored
 from tf_simclr.errors import UsageError
 from tf_simclr.models import Classifier
-from tf_simclr.protocols import outcome, preview
+from tf_simclr.protocols import preview, proof
 from tf_simclr.reports import plots
 from tf_simclr.runs.folder import RunFolder
 
@@ -118,7 +118,7 @@ def test_linear_eval_fails_when_one_variable_is_not_frozen(
 
     monkeypatch.setattr(Classifier, "freeze_encoder", freeze_all_but_one_kernel)
     config = tiny("linear_eval", checkpoint=pretrained.run.model_dir, optimizer="nesterov")
-    with pytest.raises(outcome.FrozenEncoderMoved):
+    with pytest.raises(proof.FrozenEncoderMoved):
         linear_eval.linear_eval(config)
     assert not (Path(config.run.model_dir) / "result.json").exists()
 
@@ -132,7 +132,7 @@ def test_linear_eval_fails_when_batch_norm_statistics_move(
             return super().features(images, training=training)
 
     monkeypatch.setattr("tf_simclr.runs.build.Classifier", Moving)
-    with pytest.raises(outcome.FrozenEncoderMoved):
+    with pytest.raises(proof.FrozenEncoderMoved):
         linear_eval.linear_eval(
             tiny("linear_eval", checkpoint=pretrained.run.model_dir, optimizer="nesterov")
         )

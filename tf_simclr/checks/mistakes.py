@@ -13,7 +13,7 @@ from tf_simclr.devices.data_service import out_of_turn
 from tf_simclr.devices.distribution import is_lost_worker, lost_worker
 from tf_simclr.errors import Interrupted, UsageError
 from tf_simclr.inputs import splits
-from tf_simclr.protocols.transferring import dataset_configs
+from tf_simclr.protocols import datasets
 
 
 def explained(error: Exception, config: Config) -> UsageError | Interrupted | None:
@@ -27,7 +27,7 @@ def explained(error: Exception, config: Config) -> UsageError | Interrupted | No
 
 def _broken_image(config: Config) -> UsageError | None:
     """The error that names an image of the run that cannot be decoded."""
-    for one in dataset_configs(config):
+    for one in datasets.configs(config):
         for split in _splits(one):
             try:
                 found = data.undecodable_image(inputs.any_split(one, split))
@@ -44,7 +44,7 @@ def _splits(config: Config) -> Iterator[str]:
     if config.data.eval_split:
         yield config.data.eval_split
     try:
-        named = splits.of_protocol(config)
+        named = splits.of_protocol(config.data)
     except UsageError:
         return  # there is none to test on
     yield from (split for split in (named.train, named.test) if split != config.data.train_split)

@@ -3,6 +3,7 @@
 from tf_simclr.data.cache import cached
 from tf_simclr.data.labels import choose_labelled, require_labels, split_validation
 from tf_simclr.data.pipeline import (
+    Sampling,
     evaluation_batches,
     pretraining_batches,
     training_batches,
@@ -12,6 +13,7 @@ from tf_simclr.data.records import Source
 from tf_simclr.data.sources import available_splits, default_eval_split, eval_splits, open_source
 
 __all__ = [
+    "Sampling",
     "Source",
     "available_splits",
     "cached",

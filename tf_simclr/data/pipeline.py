@@ -8,6 +8,7 @@ exactly the batches of one that never stopped.
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
 from typing import Any
 
@@ -29,72 +30,65 @@ _INT64_MAX = 2**63 - 1
 _DRAWN_AT_ONCE = 1024  # positions whose numbers are drawn together: one by one it costs 4 % of a 224 px image
 
 
-def pretraining_batches(
-    source: Source,
-    *,
-    image_size: int,
-    batch_size: int,
-    seed: int,
-    num_uniforms: int,
-    start_step: int = 0,
-    crop_area_min: float = MIN_AREA,
-    flip: bool = True,
-    shuffle_buffer: int = 10_000,
-    worker: int = 0,
-    num_workers: int = 1,
-) -> tf.data.Dataset:
-    """Two views of every image, without end (Alg. 1).
+@dataclasses.dataclass(frozen=True)
+class Sampling:
+    """Which images a step takes, in which order, and how their random crops are drawn.
 
-    Args:
+    Attributes:
       image_size: side of the views in pixels.
-      batch_size: images a step over all workers; this worker gets its `batch_size / num_workers`.
+      batch_size: images a step over all workers; each gets its `batch_size / num_workers`.
       seed: of order and draws.
-      num_uniforms: numbers a view that are drawn here for the augmentations of the train step.
-      start_step: the step of the first batch.
       crop_area_min: least share of the image's area that a crop keeps.
       flip: whether views are flipped left-right with p = 0.5.
       shuffle_buffer: records that a stream's shuffling holds; indexed sources shuffle fully.
+    """
+
+    image_size: int
+    batch_size: int
+    seed: int
+    crop_area_min: float = MIN_AREA
+    flip: bool = True
+    shuffle_buffer: int = 10_000
+
+
+def pretraining_batches(
+    source: Source,
+    sampling: Sampling,
+    *,
+    num_uniforms: int,
+    num_views: int = 2,
+    start_step: int = 0,
+    worker: int = 0,
+    num_workers: int = 1,
+) -> tf.data.Dataset:
+    """Views V = `num_views` of every image, without end (Alg. 1: two).
+
+    Args:
+      num_uniforms: numbers a view that are drawn here for the augmentations of the train step.
+      start_step: the step of the first batch.
       worker, num_workers: which equal slice of each batch to give.
 
     Returns:
-      {"views": uint8 [B, 2, s, s, 3], "uniforms": float32 [B, 2, num_uniforms] in [0, 1),
+      {"views": uint8 [B, V, s, s, 3], "uniforms": float32 [B, V, num_uniforms] in [0, 1),
       "label": int64 [B], -1 when there is none}, B = batch_size / num_workers.
     """
 
     def example(record: Record, uniforms: tf.Tensor) -> Example:
-        of_crop = uniforms[:, :VIEW_UNIFORMS]
-        boxes = view_boxes(of_crop, crop_area_min)
-        views = views_of_boxes(
-            *source.decode_for_boxes(record["image"], boxes, image_size), of_crop, image_size, flip
-        )
+        views = _random_crops(source, record, uniforms[:, :VIEW_UNIFORMS], sampling)
         return {"views": views, "uniforms": uniforms[:, VIEW_UNIFORMS:], "label": record["label"]}
 
-    return _endless_batches(
-        source,
-        example,
-        drawn=(2, VIEW_UNIFORMS + num_uniforms),
-        batch_size=batch_size,
-        seed=seed,
-        start_step=start_step,
-        shuffle_buffer=shuffle_buffer,
-        worker=worker,
-        num_workers=num_workers,
-    )
+    drawn = (num_views, VIEW_UNIFORMS + num_uniforms)
+    return _endless_batches(source, example, drawn, sampling, start_step, worker, num_workers)
 
 
 def training_batches(
     source: Source,
+    sampling: Sampling,
     *,
-    image_size: int,
-    batch_size: int,
-    seed: int,
     augment: bool = True,
-    start_step: int = 0,
-    crop_area_min: float = MIN_AREA,
-    flip: bool = True,
     center_crop_fraction: float | None = None,
     resize_first: bool = False,
-    shuffle_buffer: int = 10_000,
+    start_step: int = 0,
     worker: int = 0,
     num_workers: int = 1,
 ) -> tf.data.Dataset:
@@ -109,25 +103,15 @@ def training_batches(
 
     def example(record: Record, uniforms: tf.Tensor) -> Example:
         if augment:
-            boxes = view_boxes(uniforms, crop_area_min)
-            pixels = source.decode_for_boxes(record["image"], boxes, image_size)
-            view = views_of_boxes(*pixels, uniforms, image_size, flip)[0]
+            view = _random_crops(source, record, uniforms, sampling)[0]
         else:
             image = source.decode(record["image"])
-            view = to_uint8(evaluation_view(image, image_size, center_crop_fraction, resize_first) * 255.0)
+            pixels = evaluation_view(image, sampling.image_size, center_crop_fraction, resize_first)
+            view = to_uint8(pixels * 255.0)
         return {"image": view, "label": record["label"]}
 
-    return _endless_batches(
-        source,
-        example,
-        drawn=(1, VIEW_UNIFORMS),
-        batch_size=batch_size,
-        seed=seed,
-        start_step=start_step,
-        shuffle_buffer=shuffle_buffer,
-        worker=worker,
-        num_workers=num_workers,
-    )
+    drawn = (1, VIEW_UNIFORMS)
+    return _endless_batches(source, example, drawn, sampling, start_step, worker, num_workers)
 
 
 def evaluation_batches(
@@ -181,24 +165,29 @@ def undecodable_image(source: Source) -> UsageError | None:
     )
 
 
+def _random_crops(source: Source, record: Record, uniforms: tf.Tensor, sampling: Sampling) -> tf.Tensor:
+    """A view of the record for each row of `uniforms` [V, VIEW_UNIFORMS]."""
+    size = sampling.image_size
+    cropped = source.decode_for_boxes(record["image"], view_boxes(uniforms, sampling.crop_area_min), size)
+    return views_of_boxes(*cropped, uniforms, size, sampling.flip)
+
+
 def _endless_batches(
     source: Source,
     example: Callable[[Record, tf.Tensor], Example],
-    *,
     drawn: tuple[int, int],
-    batch_size: int,
-    seed: int,
+    sampling: Sampling,
     start_step: int,
-    shuffle_buffer: int,
     worker: int,
     num_workers: int,
 ) -> tf.data.Dataset:
     """Batches of `example(record, uniforms)`, the uniforms float32 of the shape `drawn`."""
+    batch_size = sampling.batch_size
     if batch_size % num_workers:
         raise UsageError(f"--train_batch_size={batch_size} is not divisible by the {num_workers} workers")
     share, start = batch_size // num_workers, start_step * batch_size
-    tickets = _tickets(source, seed, start, shuffle_buffer)
-    rows = tf.data.Dataset.zip((tickets, _draws(seed, start, drawn)))
+    tickets = _tickets(source, sampling.seed, start, sampling.shuffle_buffer)
+    rows = tf.data.Dataset.zip((tickets, _draws(sampling.seed, start, drawn)))
     if num_workers > 1:
         positions = rows.enumerate(start)
         own = positions.filter(lambda position, _: position % batch_size // share == worker)

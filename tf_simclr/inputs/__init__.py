@@ -1,27 +1,29 @@
 """The data of a run: which splits, which labels, which batches."""
 
 from tf_simclr.inputs.batches import (
+    evaluation_batches,
+    pretraining_batches,
+    training_batches,
+    with_fitting_batch,
+)
+from tf_simclr.inputs.sources import (
     any_split,
     eval_source,
-    evaluation_batches,
-    labelled_subset,
     open_split,
     optional_eval_source,
-    pretraining_batches,
     train_and_test_sources,
     train_source,
-    training_batches,
 )
 
 __all__ = [
     "any_split",
     "eval_source",
     "evaluation_batches",
-    "labelled_subset",
     "open_split",
     "optional_eval_source",
     "pretraining_batches",
     "train_and_test_sources",
     "train_source",
     "training_batches",
+    "with_fitting_batch",
 ]

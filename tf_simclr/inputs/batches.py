@@ -1,170 +1,78 @@
-"""The data of a run: sources and batches that a `Config` asks for."""
+"""The batches of a run, from the step on where it stopped."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import tensorflow as tf
 
 from tf_simclr import data
 from tf_simclr.config import Config
-from tf_simclr.data import Source
-from tf_simclr.data.records import IndexedSource
+from tf_simclr.config.config import Data, Optimization
+from tf_simclr.data import Sampling, Source
 from tf_simclr.devices.data_service import through_services
 from tf_simclr.devices.distribution import BatchesFrom
-from tf_simclr.errors import EmptySplit, UsageError
-from tf_simclr.inputs import splits
-
-
-def train_source(config: Config, *, labelled: bool = False) -> Source:
-    """The split to train on; `labelled` demands classes.
-
-    Raises:
-        UsageError: no data set, an unknown one, or one without labels where they are needed.
-    """
-    return _open(config, config.data.train_split, "train_split", labelled)
-
-
-def eval_source(config: Config, *, labelled: bool = True) -> Source:
-    """The split to evaluate on: --eval_split, else test, else validation."""
-    config.require_dataset()
-    split = config.data.eval_split or data.default_eval_split(config.data.dataset, config.data.data_dir)
-    return _open(config, split, "eval_split", labelled)
-
-
-def train_and_test_sources(config: Config) -> tuple[Source, Source]:
-    """The labelled splits to train on, or k-NN's bank, and to test on.
-
-    Raises:
-        UsageError: as for either, or what is trained on would be tested on.
-    """
-    train, test = train_source(config, labelled=True), eval_source(config)
-    splits.require_apart(train.split, test.split)
-    return train, test
-
-
-def open_split(config: Config, split: str, flag: str) -> Source:
-    """A labelled split, one label an image or several; `flag` is named in mistakes."""
-    return _open(config, split, flag, labelled=True, multi_label=True)
-
-
-def any_split(config: Config, split: str) -> Source:
-    """A split, with labels or without."""
-    return _open(config, split, "eval_split", labelled=False)
-
-
-def optional_eval_source(config: Config) -> Source | None:
-    """The split to test the online classifier on; None where none is asked for and none holds images."""
-    config.require_dataset()
-    if config.data.eval_split:
-        return eval_source(config, labelled=False)
-    for split in data.eval_splits(config.data.dataset, config.data.data_dir):
-        try:
-            return _open(config, split, "eval_split", labelled=False)
-        except EmptySplit:
-            continue
-    return None
-
-
-def labelled_subset(config: Config, source: Source) -> Source:
-    """The class-balanced part of the training labels that --label_fraction or --labels_per_class leaves."""
-    wanted = config.labels
-    if not wanted.labels_per_class and wanted.label_fraction == 1:
-        return source
-    amount: dict[str, Any] = {"fraction": wanted.label_fraction}
-    if wanted.labels_per_class:
-        amount = {"per_class": wanted.labels_per_class}
-    chosen = data.choose_labelled(
-        source.labels(), num_classes=source.num_classes, seed=config.run.seed, **amount
-    )
-    return source.subset(chosen)
 
 
 def pretraining_batches(config: Config, source: Source, num_uniforms: int) -> BatchesFrom:
-    """Two views an image, from a step on."""
-    source, options = _as_cached(config, source), _of_training(config)
-
-    def from_step(step: int, worker: int = 0, num_workers: int = 1) -> tf.data.Dataset:
-        return data.pretraining_batches(
-            source,
-            num_uniforms=num_uniforms,
-            start_step=step,
-            worker=worker,
-            num_workers=num_workers,
-            **options,
-        )
-
-    return through_services(config.devices.data_service, from_step)
+    """Views of every image, from a step on."""
+    options = {"num_uniforms": num_uniforms, "num_views": config.method.num_views}
+    return _from_step(config, source, data.pretraining_batches, **options)
 
 
 def training_batches(config: Config, source: Source) -> BatchesFrom:
     """One cropped and flipped image each, with its label, from a step on."""
-    source, options = _as_cached(config, source), _of_training(config) | _of_evaluation(config)
+    view = _evaluation_view(config.data)
+    return _from_step(config, source, data.training_batches, augment=config.labels.augment, **view)
+
+
+def evaluation_batches(wanted: Data, source: Source) -> tf.data.Dataset:
+    """Every image once, centre crop, in the source's order."""
+    view = _evaluation_view(wanted)
+    size, count = wanted.image_size, wanted.eval_batch_size
+    return data.evaluation_batches(source, image_size=size, batch_size=count, **view)
+
+
+def with_fitting_batch(config: Config, num_examples: int) -> Config:
+    """The default batch cut to the largest power of two that `num_examples` fill; another one is left alone.
+
+    A batch of several epochs would train for a step or two at the rate of 4096 images.
+    """
+    batch = config.optimization.train_batch_size
+    if batch != Optimization().train_batch_size or batch <= num_examples:
+        return config
+    fitting = max(2, 1 << (num_examples.bit_length() - 1))
+    print(
+        f"{num_examples:,} images to train on: batches of {fitting:,} in place of {batch:,}; "
+        "--train_batch_size sets another"
+    )
+    return config.replace(train_batch_size=fitting)
+
+
+def _from_step(
+    config: Config, source: Source, batches: Callable[..., tf.data.Dataset], **options: Any
+) -> BatchesFrom:
+    """`batches` of the source, its images decoded once where --cache_dataset says so."""
+    if config.data.cache_dataset:
+        source = data.cached(source, config.data.image_size, config.data.cache_dir)
+    sampling = Sampling(
+        image_size=config.data.image_size,
+        batch_size=config.optimization.train_batch_size,
+        seed=config.run.seed,
+        crop_area_min=config.views.crop_area_min,
+        flip=config.views.use_flip,
+        shuffle_buffer=config.data.shuffle_buffer,
+    )
 
     def from_step(step: int, worker: int = 0, num_workers: int = 1) -> tf.data.Dataset:
-        return data.training_batches(
-            source,
-            augment=config.labels.augment,
-            start_step=step,
-            worker=worker,
-            num_workers=num_workers,
-            **options,
-        )
+        return batches(source, sampling, start_step=step, worker=worker, num_workers=num_workers, **options)
 
     return through_services(config.devices.data_service, from_step)
 
 
-def evaluation_batches(config: Config, source: Source) -> tf.data.Dataset:
-    """Every image once, centre crop, in the source's order."""
-    return data.evaluation_batches(source, batch_size=config.data.eval_batch_size, **_of_evaluation(config))
-
-
-def _of_training(config: Config) -> dict[str, Any]:
-    """What random crops and the order of the images depend on."""
+def _evaluation_view(wanted: Data) -> dict[str, Any]:
     return {
-        "image_size": config.data.image_size,
-        "batch_size": config.optimization.train_batch_size,
-        "seed": config.run.seed,
-        "crop_area_min": config.views.crop_area_min,
-        "flip": config.views.use_flip,
-        "shuffle_buffer": config.data.shuffle_buffer,
+        "center_crop_fraction": wanted.center_crop_fraction or None,
+        "resize_first": wanted.resize_first,
     }
-
-
-def _of_evaluation(config: Config) -> dict[str, Any]:
-    """What the one view of an image without random crops depends on."""
-    return {
-        "image_size": config.data.image_size,
-        "center_crop_fraction": config.data.center_crop_fraction or None,
-        "resize_first": config.data.resize_first,
-    }
-
-
-def _as_cached(config: Config, source: Source) -> Source:
-    """The source, its images decoded once where --cache_dataset says so."""
-    if not config.data.cache_dataset:
-        return source
-    return data.cached(source, config.data.image_size, config.data.cache_dir)
-
-
-def _open(config: Config, split: str, flag: str, labelled: bool, multi_label: bool = False) -> Source:
-    config.require_dataset()
-    source = data.open_source(config.data.dataset, split, config.data.data_dir, config.data.labels)
-    if labelled:
-        _require_labels(source, f"--dataset={config.data.dataset} --{flag}={split}", multi_label)
-    return source
-
-
-def _require_labels(source: Source, flags: str, multi_label: bool) -> None:
-    """Every label where that costs nothing, else the first: an unlabelled TFDS split has none at all."""
-    if source.num_classes < 2:
-        raise UsageError(
-            f"{flags}: has {source.num_classes or 'no'} classes; give folders of classes or --labels"
-        )
-    if source.multi_label:
-        if not multi_label:
-            raise UsageError(f"{flags}: has several labels an image, which only transfer and embed handle")
-    elif isinstance(source, IndexedSource):
-        data.require_labels(source.labels(), source.num_classes, flags)
-    elif next(iter(source.records().take(1)))["label"] < 0:
-        raise UsageError(f"{flags}: its images have no labels; name a split that has them")

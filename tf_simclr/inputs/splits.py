@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 
 from tf_simclr import data
-from tf_simclr.config import Config
+from tf_simclr.config.config import Data
 from tf_simclr.errors import UsageError
 from tf_simclr.evaluation.metrics import Metric
 from tf_simclr.evaluation.paper_transfer import PaperDataset, paper_dataset
@@ -27,7 +27,7 @@ class Splits:
         return f"{self.train}+{self.validation}" if self.validation else self.train
 
 
-def of_protocol(config: Config) -> Splits:
+def of_protocol(wanted: Data) -> Splits:
     """The paper's splits for its twelve data sets; elsewhere a validation split counts where there is one.
 
     --train_split and --eval_split go before both. A validation split that is trained or tested on cannot
@@ -36,13 +36,12 @@ def of_protocol(config: Config) -> Splits:
     Raises:
         UsageError: the same split is to be trained and tested on.
     """
-    name, wanted = config.data.dataset, config.data
-    paper = paper_dataset(name)
+    paper = paper_dataset(wanted.dataset)
     if paper is not None:
         train = paper.train if wanted.train_split == "train" else wanted.train_split
         return _apart(Splits(train, paper.validation, wanted.eval_split or paper.test, paper.metric, paper))
-    test = wanted.eval_split or data.default_eval_split(name, wanted.data_dir)
-    known = data.available_splits(name, wanted.data_dir)
+    test = wanted.eval_split or data.default_eval_split(wanted.dataset, wanted.data_dir)
+    known = data.available_splits(wanted.dataset, wanted.data_dir)
     validation = next((split for split in ("validation", "val") if split in known), "")
     return _apart(Splits(wanted.train_split, validation, test, "top1", None))
 

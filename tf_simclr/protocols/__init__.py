@@ -1,1 +1,1 @@
-"""What evaluations of an encoder do from start to end."""
+"""What several commands share: seeds and sweeps, predictions, results, and the proof of a frozen encoder."""

@@ -28,7 +28,7 @@ def from_scratch(
     model = build.compiled(build.classifier(config, train.num_classes), config, steps)
     fresh = [variable.numpy() for variable in _state(model)]
     logits = tf.function(model)
-    test_batches = list(inputs.evaluation_batches(config, test))
+    test_batches = list(inputs.evaluation_batches(config.data, test))
     rows = []
     for number in labels_per_class:
         draws = range(num_draws if number else 1)

@@ -24,7 +24,7 @@ class FeatureClassifier(Classifier):
         return images if images.shape.rank == 2 else super().features(images, training=training)
 
 
-def training_batches(run: RunFolder, model: Classifier, source: Source) -> Callable[[int], tf.data.Dataset]:
+def feature_batches(run: RunFolder, model: Classifier, source: Source) -> Callable[[int], tf.data.Dataset]:
     """As `inputs.training_batches`, with the features of each image in its place."""
     features = of_source(run, model, source)
     return batches(features, run.config.optimization.train_batch_size, run.config.run.seed)
@@ -35,7 +35,7 @@ def of_source(run: RunFolder, model: Classifier, source: Source) -> Features:
     head = encoder_sha256(model.projection_head) if model.head_layer else ""
     key = cache_key(run.config, source, f"{encoder_sha256(model.encoder)} {head}", model.head_layer)
     return cached_features(
-        cache_folder(run), key, lambda: labelled.features(run.config, model.features, source)
+        cache_folder(run), key, lambda: labelled.features(run.config.data, model.features, source)
     )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -14,19 +15,18 @@ from tf_simclr import inputs
 from tf_simclr.config import Config
 from tf_simclr.config.flags import Command
 from tf_simclr.data import Source
-from tf_simclr.devices.strategies import set_up
+from tf_simclr.devices import strategies
 from tf_simclr.errors import Diverged, UsageError
-from tf_simclr.evaluation.metrics import Metric
-from tf_simclr.inputs import splits
-from tf_simclr.protocols import outcome
-from tf_simclr.protocols.tuning import finetune, hold_out, train_and_test
+from tf_simclr.inputs import labelled, splits
+from tf_simclr.protocols import predictions, results
 from tf_simclr.runs.folder import RunFolder
-from tf_simclr.training.fit import Speed
 
 Row = dict[str, Any]
+TrainAndTest = Callable[..., dict[str, Any]]
+"""(config, train, test, strategy, reuse=False) -> result.json; `reuse` takes a finished run's."""
 
 
-def sweep(config: Config, command: Command) -> None:
+def sweep(config: Config, command: Command, train_and_test: TrainAndTest) -> dict[str, Any]:
     """Chooses rate and decay on validation images, trains on these too, and tests once (App. B.8).
 
     Each point of the grid has a run folder of its own, MODEL_DIR/sweep/..., so that a sweep goes on where
@@ -35,34 +35,40 @@ def sweep(config: Config, command: Command) -> None:
     Raises:
         UsageError: every point diverged, or a point's folder holds a run with other flags.
     """
-    strategy = set_up(config)
+    strategy = strategies.set_up(config)
     run = RunFolder.open(config, command)
-    named = splits.of_protocol(config)
+    named = splits.of_protocol(config.data)
     train, validation = _parts(config, named)
+
+    def measured(point: Config) -> float | None:
+        tf.keras.backend.clear_session()
+        try:
+            return train_and_test(point, train, validation, strategy, reuse=True).get(named.metric)
+        except Diverged as error:
+            RunFolder(epath.Path(point.run.model_dir), point).write_result(diverged=str(error))
+            return None
+
     rows: list[Row] = []
     for rate, decay in _grid(config):
-        tf.keras.backend.clear_session()
         point = _point(config, rate, decay, run.path / "sweep" / f"lr_{rate:g}_wd_{decay:g}")
-        figure = _measured(point, command, train, validation, named.metric, strategy)
-        rows.append({"learning_rate": rate, "weight_decay": decay, "validation": figure})
+        rows.append({"learning_rate": rate, "weight_decay": decay, "validation": measured(point)})
     print(_table(rows, named.metric))
-    finite = [row for row in rows if row["validation"] is not None]
-    if not finite:
-        raise UsageError("--sweep_learning_rates: training diverged at every point; give lower rates")
-    best = max(finite, key=lambda row: row["validation"])
+    best = _best(rows)
     chosen = _point(config, best["learning_rate"], best["weight_decay"], run.path / "chosen")
     chosen = chosen.replace(train_split=named.both, eval_split=named.test)
     tf.keras.backend.clear_session()
-    finetune(chosen, command)
-    _conclude(run, RunFolder(run.path / "chosen", chosen), rows, best)
+    train, test = inputs.train_and_test_sources(chosen)
+    train = labelled.subset(train, chosen.labels, chosen.run.seed)
+    result = train_and_test(chosen, train, test, strategy)
+    return _conclude(run, RunFolder(run.path / "chosen", chosen), result, rows, best)
 
 
 def _parts(config: Config, named: splits.Splits) -> tuple[Source, Source]:
     """The images to train on and those to choose by."""
     train = inputs.train_source(config.replace(train_split=named.train), labelled=True)
-    train = inputs.labelled_subset(config, train)
+    train = labelled.subset(train, config.labels, config.run.seed)
     if not named.validation:
-        return hold_out(train, config.run.seed)
+        return labelled.hold_out(train, config.run.seed)
     return train, inputs.eval_source(config.replace(eval_split=named.validation))
 
 
@@ -89,20 +95,11 @@ def _point(config: Config, rate: float, decay: float, folder: epath.Path) -> Con
     return config.replace(learning_rate=rate, weight_decay=decay, sweep=False, model_dir=str(folder))
 
 
-def _measured(
-    point: Config,
-    command: Command,
-    train: Source,
-    validation: Source,
-    metric: Metric,
-    strategy: tf.distribute.Strategy,
-) -> float | None:
-    """The validation figure of a point, from its folder where it was finished; None where it diverged."""
-    try:
-        return train_and_test(point, command, train, validation, strategy, reuse=True).get(metric)
-    except Diverged as error:
-        RunFolder(epath.Path(point.run.model_dir), point).write_result(diverged=str(error))
-        return None
+def _best(rows: list[Row]) -> Row:
+    finite = [row for row in rows if row["validation"] is not None]
+    if not finite:
+        raise UsageError("--sweep_learning_rates: training diverged at every point; give lower rates")
+    return max(finite, key=lambda row: row["validation"])
 
 
 def _table(rows: list[Row], metric: str) -> str:
@@ -113,17 +110,18 @@ def _table(rows: list[Row], metric: str) -> str:
     return "\n".join(lines)
 
 
-def _conclude(run: RunFolder, chosen: RunFolder, rows: list[Row], best: Row) -> None:
+def _conclude(
+    run: RunFolder, chosen: RunFolder, result: dict[str, Any], rows: list[Row], best: Row
+) -> dict[str, Any]:
     """The sweep's own result: the chosen point's test figures, and the whole table."""
-    result = chosen.read_json("result.json")
     run.write_json("data.json", chosen.read_json("data.json"))
     with (chosen.path / "predictions.npz").open("rb") as file, np.load(file) as stored:
         run.write_npz("predictions.npz", **stored)
-    outcome.conclude(
+    return results.conclude(
         run,
         result["steps"],
-        Speed(result["images_per_second"] or 0.0, result["wall_seconds"] or 0.0),
-        **{name: result[name] for name in outcome.FIGURES},
+        results.speed_of(result),
+        **{name: result[name] for name in predictions.FIGURES},
         num_labels=result["num_labels"],
         chosen=best,
         sweep=rows,

@@ -21,7 +21,7 @@ def watchers(
         return lambda start: []
 
     def act(epoch: int) -> None:
-        config.method.between_epochs(model, lambda: inputs.evaluation_batches(config, source), epoch)
+        config.method.between_epochs(model, lambda: inputs.evaluation_batches(config.data, source), epoch)
 
     return lambda start: [_BetweenEpochs(start, steps, act)]
 

@@ -62,7 +62,7 @@ class Probe:
         return {"probe_knn_top1": weighted.top1, "probe_linear_top1": linear}
 
     def _features(self, source: Source) -> Features:
-        return labelled.features(self._config, self._encode, source)
+        return labelled.features(self._config.data, self._encode, source)
 
 
 class _Every(StepCallback):

@@ -73,7 +73,7 @@ class _AtCheckpoints(StepCallback):
 
 def accuracy(run: RunFolder, logits: Encode, source: Source) -> float:
     """Top-1 on every image of `source`, percent."""
-    scores = extract_features(logits, inputs.evaluation_batches(run.config, source))
+    scores = extract_features(logits, inputs.evaluation_batches(run.config.data, source))
     return top_k_accuracy(scores.values, scores.labels, 1) or 0.0
 
 

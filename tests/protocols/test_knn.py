@@ -1,0 +1,31 @@
+"""k-NN and the labels that every evaluation needs."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from tests.small_runs import Make, folder_of
+from tf_simclr import knn
+from tf_simclr.config import Config
+from tf_simclr.data.records import MemorySource
+from tf_simclr.errors import UsageError
+from tf_simclr.inputs import labelled
+
+
+def test_knn_draws_neighbours_and_both_representations(evaluating: Make) -> None:
+    config = evaluating("knn")
+    knn.knn(config)
+    report = (folder_of(config) / "report.html").read_text()
+    for caption in ("Nearest neighbours of sample images", "t-SNE of h and z", "Accuracy of each class"):
+        assert caption in report
+    assert (folder_of(config) / "neighbours.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_an_unlabelled_image_among_labelled_ones_is_a_mistake_of_any_evaluation() -> None:
+    picture = tf.io.encode_png(np.zeros([8, 8, 3], np.uint8)).numpy()
+    source = MemorySource("x", "test", "1", ["a", "b"], images=[picture] * 2, labels=[1, -1], ids=["0", "1"])
+    config = Config("knn").replace(image_size=8)
+    with pytest.raises(UsageError, match="--dataset=x: split 'test': example 1 has no label"):
+        labelled.features(config.data, lambda images: images[:, 0, 0], source)

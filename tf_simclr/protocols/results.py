@@ -1,0 +1,46 @@
+"""How a run ends: result.json, report.html and the summary line."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+from tf_simclr.reports.run_report import write_run_report
+from tf_simclr.runs.folder import RunFolder
+from tf_simclr.training.fit import Speed
+
+
+def conclude(run: RunFolder, steps: int, speed: Speed | None = None, **values: Any) -> dict[str, Any]:
+    """Writes result.json and report.html, prints the summary line, and returns what result.json says."""
+    if speed is None:  # an evaluation: its time is all that has passed, loading included
+        seconds = time.perf_counter() - run.opened
+        speed = Speed(values["num_eval_examples"] / seconds, seconds)
+    result = run.write_result(steps=steps, **_timing(run, speed), **values)
+    report = write_run_report(run.path)
+    print(f"{run.config.command}: {_summary(result)}; {report}")
+    return result
+
+
+def speed_of(result: dict[str, Any]) -> Speed:
+    """The speed that a result states; zeros where it states none."""
+    return Speed(result["images_per_second"] or 0.0, result["wall_seconds"] or 0.0)
+
+
+def _timing(run: RunFolder, speed: Speed) -> dict[str, float | None]:
+    if not speed.wall_seconds:  # nothing was left to train: keep what training measured
+        kept = run.read_json("result.json")
+        return {name: kept.get(name) for name in ("images_per_second", "wall_seconds")}
+    return {
+        "images_per_second": round(speed.images_per_second, 1),
+        "wall_seconds": round(speed.wall_seconds, 1),
+    }
+
+
+def _summary(result: dict[str, Any]) -> str:
+    if result["top1"] is None:
+        summary = f"{result['steps']:,} steps done"
+    else:
+        summary = f"top-1 {result['top1']:.2f} % on {result['num_eval_examples']:,} images"
+    if result.get("top1_std") is not None:
+        summary += f", ± {result['top1_std']:.2f} over {len(result['seeds'])} seeds"
+    return summary
