@@ -19,10 +19,10 @@ COMMAND = Command(
 
 def import_official(config: Config) -> None:
     from tf_simclr import runs
-    from tf_simclr.official.source import Source
+    from tf_simclr.official.source import OfficialCheckpoint
     from tf_simclr.protocols import importing
 
-    source = Source(config.imported.source, ema=config.imported.ema)
+    source = OfficialCheckpoint(config.imported.source, ema=config.imported.ema)
     config = importing.complete(config, source)
     parts = importing.filled_parts(config, source)
     run = runs.RunFolder.open(config, COMMAND)

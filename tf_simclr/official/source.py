@@ -19,7 +19,7 @@ UNREADABLE = (tf.errors.OpError, ValueError, TypeError, RuntimeError, IndexError
 _STEP_KEYS = ("global_step", "global_step/.ATTRIBUTES/VARIABLE_VALUE")
 
 
-class Source:
+class OfficialCheckpoint:
     """An opened checkpoint: `weights` says what is in it, `read` gives values.
 
     Args:

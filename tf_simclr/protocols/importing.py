@@ -13,7 +13,7 @@ from tf_simclr.config import Config
 from tf_simclr.data import open_source
 from tf_simclr.errors import DoesNotFit, UsageError
 from tf_simclr.official.matching import Pair, match
-from tf_simclr.official.source import Source
+from tf_simclr.official.source import OfficialCheckpoint
 from tf_simclr.reports.run_report import write_run_report
 from tf_simclr.runs import misfit
 from tf_simclr.runs.checkpoints import Checkpoints
@@ -23,7 +23,7 @@ from tf_simclr.runs.loading import new_parts
 IMAGENET_CLASSES = 1000
 
 
-def complete(config: Config, source: Source) -> Config:
+def complete(config: Config, source: OfficialCheckpoint) -> Config:
     """The configuration with what the variables say; data set and image size are guessed where not given."""
     found = source.architecture()
     config = config.replace(**found.flags())
@@ -40,7 +40,7 @@ def complete(config: Config, source: Source) -> Config:
     return config
 
 
-def filled_parts(config: Config, source: Source) -> dict[str, tf.keras.layers.Layer]:
+def filled_parts(config: Config, source: OfficialCheckpoint) -> dict[str, tf.keras.layers.Layer]:
     """Encoder, projection head and (where there is one) classifier with the source's values.
 
     Raises:
@@ -71,7 +71,7 @@ def _shapes(pair: Pair) -> tuple[str, str, str]:
     return pair.name, theirs, str(pair.ours.shape.as_list()) if pair.ours is not None else "absent"
 
 
-def save(run: RunFolder, parts: Mapping[str, Any], source: Source) -> None:
+def save(run: RunFolder, parts: Mapping[str, Any], source: OfficialCheckpoint) -> None:
     """Writes the checkpoint, data.json, result.json and report.html."""
     step = source.step()
     Checkpoints(run.checkpoints, tf.train.Checkpoint(**parts), keep=1).save(step)
@@ -114,7 +114,7 @@ def _is_here(dataset: str, data_dir: str) -> bool:
         return False
 
 
-def print_summary(run: RunFolder, source: Source) -> None:
+def print_summary(run: RunFolder, source: OfficialCheckpoint) -> None:
     """Says what was found, what it lacked, and what was left out."""
     config, weights = run.config, source.weights
     found = source.architecture()

@@ -17,7 +17,7 @@ from tf_simclr.data import Source
 from tf_simclr.errors import UsageError
 from tf_simclr.evaluation import logistic_regression
 from tf_simclr.evaluation.features import Features, cached_features
-from tf_simclr.evaluation.logistic_regression import Labelled, TransferResult
+from tf_simclr.evaluation.logistic_regression import LabelledFeatures, TransferResult
 from tf_simclr.evaluation.metrics import top_k_accuracy
 from tf_simclr.inputs import labelled, splits
 from tf_simclr.inputs.batches import open_split
@@ -84,7 +84,7 @@ def transfer(run: RunFolder, config: Config, encoder: tf.keras.Model, sha256: st
         return Row(**{field.name: stored[field.name] for field in dataclasses.fields(Row)})
     train, validation, test = _features(run, config, sources, encoder, sha256)
     print(f"{config.data.dataset}: {len(train.labels):,} features to train on, {len(test.labels):,} to test")
-    parts = (Labelled(part.values, part.labels) for part in (train, validation, test))
+    parts = (LabelledFeatures(part.values, part.labels) for part in (train, validation, test))
     total = len(logistic_regression.L2_VALUES)
     with progress_bar(total=total, unit=" values of l2") as bar:
         result = logistic_regression.transfer(

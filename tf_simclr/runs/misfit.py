@@ -12,7 +12,7 @@ from tf_simclr.errors import DoesNotFit, UsageError
 from tf_simclr.models import LinearClassifier, ProjectionHead, ResNet
 from tf_simclr.official.architecture import Architecture
 from tf_simclr.official.matching import match, our_variables
-from tf_simclr.official.source import Source
+from tf_simclr.official.source import OfficialCheckpoint
 from tf_simclr.official.weights import Weights
 
 ROWS = 10
@@ -34,7 +34,7 @@ def require_fit(prefix: str, parts: Mapping[str, Any]) -> None:
     """
     if not isinstance(parts.get("encoder"), ResNet):
         return
-    source = Source(prefix, flag="checkpoint")
+    source = OfficialCheckpoint(prefix, flag="checkpoint")
     weights = source.weights
     if all(pair.fits for pair in match(parts, weights) if pair.name.split("/")[0] in parts):
         return

@@ -17,7 +17,7 @@ from tf_simclr.errors import naming
 from tf_simclr.evaluation import nearest_neighbours as knn
 from tf_simclr.evaluation.features import Features
 from tf_simclr.evaluation.label_efficiency import linear_accuracy
-from tf_simclr.evaluation.logistic_regression import Labelled
+from tf_simclr.evaluation.logistic_regression import LabelledFeatures
 from tf_simclr.inputs import labelled, splits
 from tf_simclr.runs.folder import RunFolder
 from tf_simclr.training.callbacks import StepCallback
@@ -58,7 +58,9 @@ class Probe:
         bank, queries = self._features(self._bank), self._features(self._queries)
         found = knn.nearest_neighbours(queries.values, [bank], NEIGHBOURS)
         weighted = knn.classify(found, queries.labels, self._bank.num_classes, [NEIGHBOURS])[0]
-        linear = linear_accuracy(Labelled(bank.values, bank.labels), Labelled(queries.values, queries.labels))
+        linear = linear_accuracy(
+            LabelledFeatures(bank.values, bank.labels), LabelledFeatures(queries.values, queries.labels)
+        )
         return {"probe_knn_top1": weighted.top1, "probe_linear_top1": linear}
 
     def _features(self, source: Source) -> Features:
