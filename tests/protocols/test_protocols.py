@@ -27,7 +27,7 @@ from tf_simclr.optimizers import LARS
 from tf_simclr.protocols import outcome, repeats, sweeping, transferring, tuning
 from tf_simclr.protocols.transferring import slug
 from tf_simclr.reports import plots
-from tf_simclr.runs import build, checkpoints
+from tf_simclr.runs import build, prefixes
 from tf_simclr.training import callbacks
 from tf_simclr.training import selection as validating
 from tf_simclr.training.fit import Speed
@@ -215,7 +215,7 @@ def test_selecting_on_validation_keeps_the_best_checkpoint(
     assert [int(row["step"]) for row in rows] == [3, 6, 9]
     result = result_of(config)
     assert (result["selected_step"], result["validation_top1"]) == (6, 50.0)
-    kept = Path(checkpoints.find(config.run.model_dir))
+    kept = Path(prefixes.find(config.run.model_dir))
     assert kept.name == "ckpt-9"
     reader = __import__("tensorflow").train.load_checkpoint
     selected = reader(str(folder_of(config) / "best" / "ckpt-6"))

@@ -18,7 +18,7 @@ from tf_simclr.reports.run_report import write_run_report
 from tf_simclr.runs import misfit
 from tf_simclr.runs.checkpoints import Checkpoints
 from tf_simclr.runs.folder import RunFolder
-from tf_simclr.runs.loading import new_parts
+from tf_simclr.runs.parts import new_parts
 
 IMAGENET_CLASSES = 1000
 

@@ -102,7 +102,7 @@ def _restore(checkpoints: Checkpoints, model: tf.keras.Model, run: RunFolder) ->
     """The step of the newest checkpoint, restored; 0 where there is none."""
     frozen = not model.encoder.trainable
     given = encoder_sha256(model.encoder) if frozen else ""
-    start = checkpoints.restore_newest()
+    start = checkpoints.restore_newest(run.config)
     if start and frozen and encoder_sha256(model.encoder) != given:
         raise UsageError(
             f"--checkpoint={run.config.checkpoints.checkpoint} holds another encoder than when the run in "
