@@ -30,7 +30,7 @@ from tf_simclr.reports import plots
 from tf_simclr.runs import build, prefixes
 from tf_simclr.training import callbacks
 from tf_simclr.training import selection as validating
-from tf_simclr.training.fit import Speed
+from tf_simclr.training.callbacks import Speed
 
 Make = Callable[..., Config]
 

@@ -20,7 +20,7 @@ from tf_simclr.models import Classifier, ProjectionHead, SimCLR
 from tf_simclr.protocols import pictures
 from tf_simclr.reports.run_report import write_run_report
 from tf_simclr.runs.folder import RunFolder
-from tf_simclr.training.fit import Speed
+from tf_simclr.training.callbacks import Speed
 
 NEIGHBOURS = (20, 200)
 FIGURES = ("num_eval_examples", "eval_split", "top1", "top5", "mean_per_class")

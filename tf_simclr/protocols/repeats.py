@@ -19,7 +19,7 @@ from tf_simclr.protocols import outcome
 from tf_simclr.protocols.transferring import dataset_configs, drawn_by_seed, prediction_files
 from tf_simclr.reports.run_report import write_run_report
 from tf_simclr.runs.folder import RunFolder
-from tf_simclr.training.fit import Speed
+from tf_simclr.training.callbacks import Speed
 
 
 def over_seeds(config: Config, command: Command, once: Callable[[Config], None]) -> None:

@@ -21,7 +21,7 @@ from tf_simclr.inputs import splits
 from tf_simclr.protocols import outcome
 from tf_simclr.protocols.tuning import finetune, hold_out, train_and_test
 from tf_simclr.runs.folder import RunFolder
-from tf_simclr.training.fit import Speed
+from tf_simclr.training.callbacks import Speed
 
 Row = dict[str, Any]
 
