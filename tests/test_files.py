@@ -1,7 +1,8 @@
-"""Arrays written to any path, whole or not at all."""
+"""Files written to any path, whole or not at all."""
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ import pytest
 import tensorflow as tf
 from etils import epath
 
-from tf_simclr.files import write_npz
+from tf_simclr.files import write_npz, write_whole
 
 ARRAYS = {"numbers": np.arange(5), "names": np.array(["a", "bc"]), "none": np.zeros([0, 3])}
 
@@ -33,6 +34,29 @@ def test_what_is_written_is_read(
     assert [file.name for file in tmp_path.iterdir()] == ["a.npz"]
 
 
+@pytest.mark.parametrize(("content", "stored"), [("é\n", "é\n".encode()), (b"\r\n\xff", b"\r\n\xff")])
+def test_text_and_bytes_are_written_as_they_are(tmp_path: Path, content: str | bytes, stored: bytes) -> None:
+    for _ in range(2):
+        write_whole(tmp_path / "a", content)
+        assert (tmp_path / "a").read_bytes() == stored
+    assert [file.name for file in tmp_path.iterdir()] == ["a"]
+
+
+def test_two_who_write_the_same_do_not_meet(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The second writes and finishes while the first is about to put its file in place."""
+    replace = os.replace
+
+    def after_another(old: str, new: str) -> None:
+        monkeypatch.undo()
+        write_whole(tmp_path / "a", "second")
+        replace(old, new)
+
+    monkeypatch.setattr(os, "replace", after_another)
+    write_whole(tmp_path / "a", "first")
+    assert (tmp_path / "a").read_text() == "first"
+    assert [file.name for file in tmp_path.iterdir()] == ["a"]
+
+
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # the half zip's own end
 def test_a_file_that_could_not_be_finished_leaves_the_old_one(tmp_path: Path) -> None:
     class Broken:
@@ -45,3 +69,4 @@ def test_a_file_that_could_not_be_finished_leaves_the_old_one(tmp_path: Path) ->
         write_npz(path, numbers=np.arange(3), broken=Broken())  # type: ignore[arg-type]
     with np.load(str(path)) as stored:
         assert set(stored) == set(ARRAYS)
+    assert [file.name for file in tmp_path.iterdir()] == ["a.npz"]

@@ -17,7 +17,7 @@ with epy.lazy_imports():
     import numpy as np
     import tensorflow as tf
 
-    from tf_simclr import data, inputs, models, runs, training
+    from tf_simclr import data, inputs, models, networks, runs, training
     from tf_simclr.devices import strategies
     from tf_simclr.evaluation import features
     from tf_simclr.protocols import datasets, pictures, proof, results
@@ -44,7 +44,7 @@ def embed(config: Config) -> dict[str, Any]:
 
 
 def _write_embeddings(
-    run: runs.RunFolder, encoder: models.ResNet, head: models.ProjectionHead | None
+    run: runs.RunFolder, encoder: networks.Encoder, head: models.ProjectionHead | None
 ) -> list[dict[str, Any]]:
     """Writes embeddings_SPLIT.npz: `id` [n], `label` [n] (-1: none), `embedding` float32 [n, D].
 

@@ -1,22 +1,42 @@
-"""Writes .npz files to local and remote paths."""
+"""Files that are seen whole or not at all, on local and remote paths."""
 
 from __future__ import annotations
 
+import contextlib
 import io
 import os
+import uuid
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 from etils import epath
 
 
-def write_npz(path: epath.Path, *, compress: bool = False, **arrays: np.ndarray) -> None:
-    """Writes arrays to `path`, local or gs://, so that the file is never seen half written."""
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
-    save = np.savez_compressed if compress else np.savez
-    with partial.open("wb") as file:
-        save(_Appended(file), **arrays)
-    partial.replace(path)
+def write_whole(path: str | os.PathLike[str], content: bytes | str) -> None:
+    """Replaces a file at once, also where another process writes the same; text as UTF-8."""
+    with _whole(path) as file:
+        file.write(content.encode() if isinstance(content, str) else content)
+
+
+def write_npz(path: str | os.PathLike[str], *, compress: bool = False, **arrays: np.ndarray) -> None:
+    """Writes arrays, as `write_whole`, without holding the file in memory."""
+    with _whole(path) as file:
+        (np.savez_compressed if compress else np.savez)(_Appended(file), **arrays)
+
+
+@contextlib.contextmanager
+def _whole(path: str | os.PathLike[str]) -> Iterator[Any]:
+    """A file beside `path` that becomes `path` when it is complete."""
+    whole = epath.Path(path)
+    partial = whole.with_name(f".{whole.name}.{uuid.uuid4().hex}.partial")
+    try:
+        with partial.open("wb") as file:
+            yield file
+        partial.replace(whole)
+    except BaseException:
+        partial.unlink(missing_ok=True)
+        raise
 
 
 class _Appended(io.RawIOBase):

@@ -23,7 +23,8 @@ with epy.lazy_imports():
     from tf_simclr.official import matching
     from tf_simclr.official import source as official
     from tf_simclr.reports import run_report
-    from tf_simclr.runs import checkpoints, loading, misfit
+    from tf_simclr.runs import checkpoints, misfit
+    from tf_simclr.runs import parts as parts_lib
 
 COMMAND = Command(
     "import_official",
@@ -36,7 +37,7 @@ IMAGENET_CLASSES = 1000
 
 
 def import_official(config: Config) -> dict[str, Any]:
-    source = official.Source(config.imported.source, ema=config.imported.ema)
+    source = official.OfficialCheckpoint(config.imported.source, ema=config.imported.ema)
     config = complete(config, source)
     parts = filled_parts(config, source)
     run = runs.RunFolder.open(config, COMMAND)
@@ -45,7 +46,7 @@ def import_official(config: Config) -> dict[str, Any]:
     return result
 
 
-def complete(config: Config, source: official.Source) -> Config:
+def complete(config: Config, source: official.OfficialCheckpoint) -> Config:
     """The configuration with what the variables say; data set and image size are guessed where not given."""
     found = source.architecture()
     config = config.replace(**found.flags())
@@ -62,7 +63,7 @@ def complete(config: Config, source: official.Source) -> Config:
     return config
 
 
-def filled_parts(config: Config, source: official.Source) -> dict[str, tf.keras.layers.Layer]:
+def filled_parts(config: Config, source: official.OfficialCheckpoint) -> dict[str, tf.keras.layers.Layer]:
     """Encoder, projection head and (where there is one) classifier with the source's values.
 
     Raises:
@@ -70,7 +71,7 @@ def filled_parts(config: Config, source: official.Source) -> dict[str, tf.keras.
         UsageError: a variable holds a NaN.
     """
     classes = source.architecture().num_classes
-    parts = loading.new_parts(config, classes)
+    parts = parts_lib.new_parts(config, classes)
     pairs = matching.match(parts, source.weights)
     misfits = [_shapes(pair) for pair in pairs if not pair.fits]
     if misfits:
@@ -93,7 +94,9 @@ def _shapes(pair: matching.Pair) -> tuple[str, str, str]:
     return pair.name, theirs, str(pair.ours.shape.as_list()) if pair.ours is not None else "absent"
 
 
-def save(run: runs.RunFolder, parts: Mapping[str, Any], source: official.Source) -> dict[str, Any]:
+def save(
+    run: runs.RunFolder, parts: Mapping[str, Any], source: official.OfficialCheckpoint
+) -> dict[str, Any]:
     """Writes the checkpoint, data.json, result.json and report.html."""
     step = source.step()
     checkpoints.Checkpoints(run.checkpoints, tf.train.Checkpoint(**parts), keep=1).save(step)
@@ -137,7 +140,7 @@ def _is_here(dataset: str, data_dir: str) -> bool:
         return False
 
 
-def print_summary(run: runs.RunFolder, source: official.Source) -> None:
+def print_summary(run: runs.RunFolder, source: official.OfficialCheckpoint) -> None:
     """Says what was found, what it lacked, and what was left out."""
     config, weights = run.config, source.weights
     found = source.architecture()

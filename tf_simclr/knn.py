@@ -14,7 +14,7 @@ from tf_simclr.config.flags import Command
 from tf_simclr.errors import UsageError
 
 with epy.lazy_imports():
-    from tf_simclr import data, inputs, models, runs, training
+    from tf_simclr import data, inputs, models, networks, runs, training
     from tf_simclr.devices import strategies
     from tf_simclr.evaluation import features, nearest_neighbours
     from tf_simclr.inputs import labelled
@@ -53,7 +53,7 @@ def knn_once(config: Config) -> dict[str, Any]:
 
 def _classify(
     run: runs.RunFolder,
-    encoder: models.ResNet,
+    encoder: networks.Encoder,
     head: models.ProjectionHead | None,
     bank: data.Source,
     queries: data.Source,

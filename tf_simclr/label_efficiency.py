@@ -16,13 +16,12 @@ from tf_simclr.errors import UsageError
 with epy.lazy_imports():
     import tensorflow as tf
 
-    from tf_simclr import data, inputs, models, runs, training
+    from tf_simclr import data, inputs, networks, runs, training
     from tf_simclr.devices import strategies
     from tf_simclr.evaluation import label_efficiency as few_labels
     from tf_simclr.inputs import labelled
     from tf_simclr.protocols import from_scratch, results
     from tf_simclr.reports import plots
-    from tf_simclr.runs import loading
 
 COMMAND = Command(
     "label_efficiency",
@@ -57,13 +56,13 @@ def label_efficiency(config: Config) -> dict[str, Any]:
 
 
 def compare(
-    config: Config, encoder: models.ResNet, train: data.Source, test: data.Source
+    config: Config, encoder: networks.Encoder, train: data.Source, test: data.Source
 ) -> list[few_labels.LabelEfficiency]:
     """Logistic regression on three representations, and training from scratch, by labels a class."""
     numbers = _numbers(config.draws.draws_labels_per_class)
     encodes = {
         PRETRAINED: encoder,
-        UNTRAINED: loading.new_parts(config, 0)["encoder"],
+        UNTRAINED: parts.new_parts(config, 0)["encoder"],
         PIXELS: lambda images: tf.reshape(images, [tf.shape(images)[0], -1]),
     }
     features = {}

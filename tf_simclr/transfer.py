@@ -17,7 +17,7 @@ from tf_simclr.progress import progress_bar
 with epy.lazy_imports():
     import numpy as np
 
-    from tf_simclr import data, inputs, models, runs, training
+    from tf_simclr import data, inputs, networks, runs, training
     from tf_simclr.devices import strategies
     from tf_simclr.evaluation import features, logistic_regression, metrics
     from tf_simclr.inputs import labelled, splits
@@ -68,7 +68,7 @@ class Row:
     paper_4x: float | None
 
 
-def row_of(run: runs.RunFolder, config: Config, encoder: models.ResNet, sha256: str) -> Row:
+def row_of(run: runs.RunFolder, config: Config, encoder: networks.Encoder, sha256: str) -> Row:
     """The row of one data set, taken from the run folder when it was finished before."""
     named = splits.of_protocol(config.data)
     sources = _sources(config, named)
@@ -97,7 +97,7 @@ def _sources(config: Config, named: splits.Splits) -> list[data.Source]:
 
 
 def _features(
-    run: runs.RunFolder, config: Config, sources: list[data.Source], encoder: models.ResNet, sha256: str
+    run: runs.RunFolder, config: Config, sources: list[data.Source], encoder: networks.Encoder, sha256: str
 ) -> tuple[features.Features, features.Features, features.Features]:
     """Features to train on, to choose l2 by, and to test on."""
     train, *validation, test = (
@@ -130,7 +130,9 @@ def _rows(whole: features.Features, indices: np.ndarray) -> features.Features:
 def _regression(
     train: features.Features, validation: features.Features, test: features.Features, metric: metrics.Metric
 ) -> logistic_regression.TransferResult:
-    parts = [logistic_regression.Labelled(part.values, part.labels) for part in (train, validation, test)]
+    parts = [
+        logistic_regression.LabelledFeatures(part.values, part.labels) for part in (train, validation, test)
+    ]
     with progress_bar(total=len(logistic_regression.L2_VALUES), unit=" values of l2") as bar:
         return logistic_regression.transfer(*parts, metric=metric, on_progress=lambda point: bar.update())
 

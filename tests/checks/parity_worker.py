@@ -18,6 +18,7 @@ import tensorflow as tf
 from etils import epath
 
 from tf_simclr.checks import parity
+from tf_simclr.config import Config
 from tf_simclr.models import SimCLR
 from tf_simclr.runs.checkpoints import Checkpoints
 
@@ -69,7 +70,7 @@ def checkpoints(folder: epath.Path, replicas: int) -> None:
             model = trained(strategy)
             for variable in model.variables:
                 variable.assign(variable + 1)
-            assert Checkpoints(saved, model, keep=1).restore_newest() == parity.STEPS
+            assert Checkpoints(saved, model, keep=1).restore_newest(Config("pretrain")) == parity.STEPS
             for name, value in state(model).items():
                 np.testing.assert_allclose(value, expected[name], rtol=1e-13, err_msg=name)
             loaded += 1

@@ -22,7 +22,7 @@ from tf_simclr.config import Config, Steps
 from tf_simclr.devices import data_service, distribution, strategies
 from tf_simclr.devices.cluster import Worker, this_worker
 from tf_simclr.errors import UsageError
-from tf_simclr.runs import build, checkpoints
+from tf_simclr.runs import build, prefixes
 
 ROOT = Path(__file__).resolve().parents[2]
 Make = Callable[..., Config]
@@ -165,7 +165,7 @@ def test_steps_per_execution_change_no_row_and_no_weight(tiny: Make, pretrained:
         sorted(path.name for path in (folder / "checkpoints").glob("*.index")) for folder in (ours, theirs)
     ]
     assert names[0] == names[1]
-    readers = [tf.train.load_checkpoint(checkpoints.find(str(folder))) for folder in (ours, theirs)]
+    readers = [tf.train.load_checkpoint(prefixes.find(str(folder))) for folder in (ours, theirs)]
     for name in readers[1].get_variable_to_shape_map():
         if name.startswith("model/"):
             own, other = (reader.get_tensor(name) for reader in readers)

@@ -12,14 +12,14 @@ from tf_simclr.evaluation import logistic_regression as lr
 from tf_simclr.evaluation.metrics import score
 
 
-def blobs(seed: int, per_class: int, num_classes: int = 3, dim: int = 5) -> lr.Labelled:
+def blobs(seed: int, per_class: int, num_classes: int = 3, dim: int = 5) -> lr.LabelledFeatures:
     centres = np.random.default_rng(99).normal(size=(num_classes, dim))
     labels = np.repeat(np.arange(num_classes), per_class)
     noise = np.random.default_rng(seed).normal(size=(len(labels), dim))
-    return lr.Labelled((centres[labels] + noise).astype(np.float32), labels)
+    return lr.LabelledFeatures((centres[labels] + noise).astype(np.float32), labels)
 
 
-def documented_objective(parameters: np.ndarray, data: lr.Labelled, l2: float) -> float:
+def documented_objective(parameters: np.ndarray, data: lr.LabelledFeatures, l2: float) -> float:
     """Sum of cross-entropies + l2 * ||W||^2, written out; the bias is free."""
     weights = parameters.reshape(data.values.shape[1] + 1, -1)
     logits = data.values.astype(float) @ weights[1:] + weights[0]
@@ -29,7 +29,7 @@ def documented_objective(parameters: np.ndarray, data: lr.Labelled, l2: float) -
     )
 
 
-def probabilities_by_scipy(data: lr.Labelled, l2: float, num_classes: int) -> np.ndarray:
+def probabilities_by_scipy(data: lr.LabelledFeatures, l2: float, num_classes: int) -> np.ndarray:
     start = np.zeros(6 * num_classes)
     best = scipy.optimize.minimize(documented_objective, start, args=(data, l2), tol=1e-9).x
     weights = best.reshape(6, num_classes)
@@ -84,7 +84,7 @@ def test_protocol_equals_its_plain_transcription():
     }
     assert {point.l2: point.validation for point in result.path} == pytest.approx(accuracies)
     assert result.l2 == max(accuracies, key=accuracies.get)
-    both = lr.Labelled(*(np.concatenate(pair) for pair in zip(train, validation, strict=True)))
+    both = lr.LabelledFeatures(*(np.concatenate(pair) for pair in zip(train, validation, strict=True)))
     retrained = fitted(both, result.l2)
     np.testing.assert_allclose(result.scores, retrained.predict_proba(test.values.astype(float)), atol=1e-3)
     assert result.test == pytest.approx(100 * retrained.score(test.values, test.labels))
@@ -141,10 +141,10 @@ def test_warm_start_takes_fewer_iterations():
     assert warm_total < cold_total
 
 
-def multi_label(seed: int, n: int) -> lr.Labelled:
+def multi_label(seed: int, n: int) -> lr.LabelledFeatures:
     values = np.random.default_rng(seed).normal(size=(n, 4))
     labels = (values[:, :3] + 0.5 * np.random.default_rng(seed + 1).normal(size=(n, 3)) > 0).astype(int)
-    return lr.Labelled(values.astype(np.float32), labels)
+    return lr.LabelledFeatures(values.astype(np.float32), labels)
 
 
 def test_multi_label_is_one_regression_a_class_without_ignored_labels():
@@ -173,7 +173,7 @@ def test_multi_label_protocol_reports_map():
 
 def test_class_gaps_keep_their_columns():
     data = blobs(0, 10)
-    gapped = lr.Labelled(data.values, data.labels * 2)
+    gapped = lr.LabelledFeatures(data.values, data.labels * 2)
     model = lr.SoftmaxRegression(5)
     model.fit(gapped, 1.0)
     scores = model.scores(data.values)
@@ -185,13 +185,13 @@ def test_class_gaps_keep_their_columns():
     ("labels", "message"), [([0, 0, 1, 1], "class 2 has no training"), ([2, 2, 2, 2], "class 0 has no")]
 )
 def test_class_without_training_example_is_refused(labels, message):
-    train = lr.Labelled(np.zeros((4, 5), np.float32), np.array(labels))
+    train = lr.LabelledFeatures(np.zeros((4, 5), np.float32), np.array(labels))
     with pytest.raises(UsageError, match=message):
         lr.transfer(train, blobs(0, 2), blobs(1, 2), metric="top1")
 
 
 def test_one_class_is_refused():
-    data = lr.Labelled(np.zeros((4, 5), np.float32), np.zeros(4, int))
+    data = lr.LabelledFeatures(np.zeros((4, 5), np.float32), np.zeros(4, int))
     with pytest.raises(UsageError, match="2 classes"):
         lr.transfer(data, data, data, metric="top1")
 

@@ -13,7 +13,6 @@ from tf_simclr import data, finetune, inputs, runs, training
 from tf_simclr.config import Config
 from tf_simclr.devices import strategies
 from tf_simclr.errors import UsageError
-from tf_simclr.runs import checkpoints
 from tf_simclr.training import selection
 
 
@@ -30,7 +29,7 @@ def test_selecting_on_validation_keeps_the_best_checkpoint(
     assert [int(row["step"]) for row in rows] == [3, 6, 9]
     result = result_of(config)
     assert (result["selected_step"], result["validation_top1"]) == (6, 50.0)
-    kept = Path(checkpoints.find(config.run.model_dir))
+    kept = Path(prefixes.find(config.run.model_dir))
     assert kept.name == "ckpt-9"
     reader = tf.train.load_checkpoint
     selected = reader(str(folder_of(config) / "best" / "ckpt-6"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -10,7 +11,6 @@ import pytest
 from PIL import Image
 
 from tf_simclr.errors import UsageError
-from tf_simclr.reports import contact_sheet
 from tf_simclr.reports.contact_sheet import GAP, LABEL_WIDTH, TILE, TITLE_HEIGHT, save_contact_sheet
 
 
@@ -62,7 +62,7 @@ def test_a_failed_write_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.
     def fail(*arguments: object) -> None:
         raise OSError("disk full")
 
-    monkeypatch.setattr(contact_sheet.os, "replace", fail)
+    monkeypatch.setattr(os, "replace", fail)
     with pytest.raises(OSError, match="disk full"):
         save_contact_sheet([solid(8, 8, 3, value=1)], np.zeros([1, 2, 8, 8, 3]), path)
     assert path.read_bytes() == b"old"

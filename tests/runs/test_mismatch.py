@@ -6,6 +6,7 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 import tensorflow as tf
 
@@ -13,7 +14,8 @@ from export.__main__ import main as export_main
 from tf_simclr import evaluate, linear_eval, pretrain
 from tf_simclr.config import Config, stored
 from tf_simclr.errors import DoesNotFit, UsageError
-from tf_simclr.runs import checkpoints, loading
+from tf_simclr.runs import checkpoints, loading, misfit, prefixes
+from tf_simclr.runs.parts import new_parts
 
 SMALL = {
     "dataset": "digits",
@@ -27,7 +29,7 @@ SMALL = {
 def write_run(folder: Path, num_classes: int = 10, **options: object) -> str:
     """A run folder with random weights."""
     config = Config("pretrain").replace(**{**SMALL, **options})
-    parts = loading.new_parts(config, num_classes)
+    parts = new_parts(config, num_classes)
     folder.mkdir()
     (folder / "config.json").write_text(config.to_json())
     checkpoints.Checkpoints(folder / "checkpoints", tf.train.Checkpoint(**parts), keep=1).save(7)
@@ -62,11 +64,11 @@ def test_what_fits_is_loaded(tmp_path: Path) -> None:
     ],
 )
 def test_config_that_contradicts_the_variables(tmp_path: Path, stored: dict, asked: dict) -> None:
-    prefix = checkpoints.find(write_run(tmp_path / "run", **stored))
+    prefix = prefixes.find(write_run(tmp_path / "run", **stored))
     config = Config("pretrain").replace(**{**SMALL, **stored, **asked})
-    parts = loading.new_parts(config, 0)
+    parts = new_parts(config, 0)
     with pytest.raises(DoesNotFit) as raised:
-        checkpoints.load_parts(prefix, parts)
+        checkpoints.load_parts(prefix, parts, config)
     for name, value in asked.items():
         right = stored.get(name, SMALL.get(name))
         message = str(raised.value)
@@ -80,9 +82,10 @@ def test_config_that_contradicts_the_variables(tmp_path: Path, stored: dict, ask
 
 
 def test_rows_name_both_shapes(tmp_path: Path) -> None:
-    prefix = checkpoints.find(write_run(tmp_path / "run", width_multiplier=0.125))
+    prefix = prefixes.find(write_run(tmp_path / "run", width_multiplier=0.125))
+    config = Config("pretrain").replace(**SMALL)
     with pytest.raises(DoesNotFit) as raised:
-        checkpoints.load_parts(prefix, loading.new_parts(Config("pretrain").replace(**SMALL), 0))
+        checkpoints.load_parts(prefix, new_parts(config, 0), config)
     rows = raised.value.details
     assert rows[1].split(maxsplit=1)[0] == "encoder/stem/conv1/kernel"
     assert "[3, 3, 3, 8]" in rows[1]
@@ -91,10 +94,11 @@ def test_rows_name_both_shapes(tmp_path: Path) -> None:
 
 
 def test_missing_head_and_other_classes_are_named(tmp_path: Path) -> None:
-    prefix = checkpoints.find(write_run(tmp_path / "run"))
-    parts = loading.new_parts(Config("pretrain").replace(**SMALL), 20)
+    prefix = prefixes.find(write_run(tmp_path / "run"))
+    config = Config("pretrain").replace(**SMALL)
+    parts = new_parts(config, 20)
     with pytest.raises(DoesNotFit, match=r"classes=10; you asked for --classes=20") as raised:
-        checkpoints.load_parts(prefix, {name: parts[name] for name in ("encoder", "classifier")})
+        checkpoints.load_parts(prefix, {name: parts[name] for name in ("encoder", "classifier")}, config)
     assert [row.split()[0] for row in raised.value.details[1:]] == [
         "classifier/dense/kernel",
         "classifier/dense/bias",
@@ -152,6 +156,43 @@ def test_resuming_with_another_encoder_is_refused(tmp_path: Path) -> None:
     contradict(str(folder), resnet_depth=34)
     with pytest.raises(DoesNotFit, match=r"is --resnet_depth=18; you asked for --resnet_depth=34"):
         pretrain.pretrain(config.replace(resnet_depth=34))
+
+
+def keras_encoder(width: int) -> tf.keras.Model:
+    layers = tf.keras.layers
+    return tf.keras.Sequential(
+        [layers.Conv2D(4, 3, input_shape=[8, 8, 3]), layers.BatchNormalization(), layers.Conv2D(width, 3)]
+    )
+
+
+def test_any_encoder_has_a_table(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(misfit, "new_parts", lambda config, classes: {"encoder": keras_encoder(5)})
+    holder = tf.train.Checkpoint(encoder=keras_encoder(4))
+    checkpoints.Checkpoints(tmp_path / "checkpoints", holder, keep=1).save(7)
+    prefix, config = prefixes.find(str(tmp_path)), Config("pretrain").replace(**SMALL)
+    checkpoints.load_parts(prefix, {"encoder": keras_encoder(4)}, config)
+    with pytest.raises(DoesNotFit, match="other variables than asked for") as raised:
+        checkpoints.load_parts(prefix, {"encoder": keras_encoder(5)}, config)
+    kernel, bias = (row.split(maxsplit=1) for row in raised.value.details[1:])
+    assert kernel[0].startswith("encoder/conv2d")
+    assert kernel[0].endswith("/kernel")
+    assert kernel[1].split("  ")[0] == "[3, 3, 4, 4]"
+    assert kernel[1].endswith("[3, 3, 4, 5]")
+    assert bias[1].split() == ["[4]", "[5]"]
+
+
+def test_what_a_method_keeps_beside_the_parts_is_no_misfit(tmp_path: Path) -> None:
+    """A momentum encoder, a queue: variables of the model outside of encoder, head and classifier."""
+    run = Path(write_run(tmp_path / "run"))
+    config = stored.stored_config(str(run))
+    parts = new_parts(config, 10)
+    state = tf.train.Checkpoint(encoder=new_parts(config, 0)["encoder"], queue=tf.Variable(tf.zeros([4, 8])))
+    kept = checkpoints.Checkpoints(run / "checkpoints", tf.train.Checkpoint(**parts, state=state), keep=1)
+    kept.save(9)
+    assert kept.restore_newest(config) == 9
+    found = loading.load_run(str(run))
+    assert found.step == 9
+    np.testing.assert_array_equal(found.encoder.variables[0], parts["encoder"].variables[0])
 
 
 def test_damaged_json_is_named(tmp_path: Path) -> None:

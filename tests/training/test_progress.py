@@ -99,7 +99,7 @@ def profiled(monkeypatch: pytest.MonkeyPatch, start: int, ends: list[int], first
         done.append(str(end))
         profiler.on_steps(before, end, {})
         before = end
-    profiler.close()
+    profiler.on_train_end()
     return " ".join(done)
 
 

@@ -21,7 +21,7 @@ import tensorflow as tf
 from tf_simclr import linear_eval, pretrain
 from tf_simclr.config import Config, Steps, flags
 from tf_simclr.errors import Interrupted, UsageError
-from tf_simclr.runs import checkpoints
+from tf_simclr.runs import prefixes
 from tf_simclr.runs.folder import RunFolder
 from tf_simclr.training import callbacks
 
@@ -40,7 +40,7 @@ def copy_of(run: Config, other: Config) -> Config:
 
 
 def weights(run: Path) -> dict[str, np.ndarray]:
-    reader = tf.train.load_checkpoint(checkpoints.find(str(run)))
+    reader = tf.train.load_checkpoint(prefixes.find(str(run)))
     return {
         name: reader.get_tensor(name)
         for name in reader.get_variable_to_shape_map()
@@ -89,7 +89,7 @@ def test_an_interrupted_run_goes_on_to_the_same_end(
         patched.setattr(sys.modules["tf_simclr.training.fit"], "Saver", StopAfter)
         with pytest.raises(Interrupted, match="step 2 of 6"):
             pretrain.pretrain(config)
-    assert checkpoints.step_of(checkpoints.find(config.run.model_dir)) == 2
+    assert prefixes.step_of(prefixes.find(config.run.model_dir)) == 2
     earlier = json.loads((folder_of(config) / "timing.json").read_text())["wall_seconds"]
     pretrain.pretrain(config)
     printed = capsys.readouterr().out
@@ -103,7 +103,7 @@ def test_a_damaged_newest_checkpoint_falls_back_to_an_older_one(
     tiny: Make, pretrained: Config, capsys: pytest.CaptureFixture[str]
 ) -> None:
     config = copy_of(pretrained, tiny())
-    newest = Path(checkpoints.find(config.run.model_dir) + ".data-00000-of-00001")
+    newest = Path(prefixes.find(config.run.model_dir) + ".data-00000-of-00001")
     newest.write_bytes(newest.read_bytes()[:1000])
     pretrain.pretrain(config)
     assert "cannot be read, trying an older one" in capsys.readouterr().err
@@ -170,7 +170,7 @@ def test_a_linear_evaluation_does_not_go_on_with_another_encoder(tiny: Make, pre
     options = {"checkpoint": copy.run.model_dir, "optimizer": "nesterov", "weight_decay": 0.0}
     config = tiny("linear_eval", train_steps=1, **options)
     linear_eval.linear_eval(config)
-    newest = checkpoints.find(copy.run.model_dir)
+    newest = prefixes.find(copy.run.model_dir)
     for path in Path(newest).parent.glob(f"{Path(newest).name}.*"):
         path.unlink()
     with pytest.raises(UsageError, match="holds another encoder than when the run"):

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import io
-import uuid
 from typing import Any
 
 import numpy as np
@@ -15,6 +13,7 @@ from tf_simclr.data.decoding import Boxes, boxes_in
 from tf_simclr.data.records import IndexedSource, MemorySource, Record, Source
 from tf_simclr.data.views import limit_shorter_side
 from tf_simclr.errors import UsageError
+from tf_simclr.files import write_npz, write_whole
 from tf_simclr.progress import progress_bar
 
 _CACHED_SIDE = 1.15  # shorter side of a cached image, in units of the image size
@@ -103,19 +102,10 @@ def _write(source: Source, side: int, path: epath.Path, index: epath.Path) -> No
         (path / str(number // _FILES_A_FOLDER)).mkdir(parents=True, exist_ok=True)
     labels, ids = [], []
     for number, (image, label, name) in enumerate(_decoded(source, side)):
-        _write_whole(path / str(number // _FILES_A_FOLDER) / str(number), image)
+        write_whole(path / str(number // _FILES_A_FOLDER) / str(number), image)
         labels.append(label)
         ids.append(name)
-    content = io.BytesIO()
-    np.savez(content, labels=np.array(labels), ids=np.array(ids, np.bytes_))
-    _write_whole(index, content.getvalue())
-
-
-def _write_whole(path: epath.Path, content: bytes) -> None:
-    """Writes a file that others, who may be writing the same, see whole or not at all."""
-    partial = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
-    partial.write_bytes(content)
-    partial.replace(path)
+    write_npz(index, labels=np.array(labels), ids=np.array(ids, np.bytes_))
 
 
 def _decoded(source: Source, side: int) -> Any:

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from tf_simclr.data.labels import choose_labelled
-from tf_simclr.evaluation.logistic_regression import Labelled, SoftmaxRegression
+from tf_simclr.evaluation.logistic_regression import LabelledFeatures, SoftmaxRegression
 
 # Features have mean squared norm 1 here. On the digits' pixels any l2 from 0.005 to 0.5 is within 1.4
 # points of the best at 1, 2, 5 labels a class and all.
@@ -74,16 +74,19 @@ def label_efficiency(
                     else choose_labelled(train_labels, per_class=per_class, seed=draw)
                 )
                 accuracies.append(
-                    _accuracy(Labelled(train[chosen], train_labels[chosen]), Labelled(test, test_labels))
+                    _accuracy(
+                        LabelledFeatures(train[chosen], train_labels[chosen]),
+                        LabelledFeatures(test, test_labels),
+                    )
                 )
             rows.append(LabelEfficiency(name, per_class, np.array(accuracies)))
     return rows
 
 
-def linear_accuracy(train: Labelled, test: Labelled) -> float:
+def linear_accuracy(train: LabelledFeatures, test: LabelledFeatures) -> float:
     """Top-1 in percent of a logistic regression on features [n, D], scaled and regularised as above."""
     train_values, test_values = _scale(train.values, test.values)
-    return _accuracy(Labelled(train_values, train.labels), Labelled(test_values, test.labels))
+    return _accuracy(LabelledFeatures(train_values, train.labels), LabelledFeatures(test_values, test.labels))
 
 
 def _scale(train: np.ndarray, test: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -97,7 +100,7 @@ def _scale(train: np.ndarray, test: np.ndarray) -> tuple[np.ndarray, np.ndarray]
     return (train - mean) / scale, (test - mean) / scale
 
 
-def _accuracy(train: Labelled, test: Labelled) -> float:
+def _accuracy(train: LabelledFeatures, test: LabelledFeatures) -> float:
     model = SoftmaxRegression(int(max(train.labels.max(), test.labels.max())) + 1)
     model.fit(train, L2)
     return float(100 * np.mean(model.scores(test.values).argmax(axis=1) == test.labels))

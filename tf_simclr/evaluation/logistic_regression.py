@@ -31,7 +31,7 @@ MAX_ITERATIONS = 1000
 SMALL = 2**21  # numbers in a feature matrix
 
 
-class Labelled(NamedTuple):
+class LabelledFeatures(NamedTuple):
     """Features float [n, D] and labels: int [n], or int [n, C] of 0, 1 and -1 (ignored) for multi-label."""
 
     values: np.ndarray
@@ -72,7 +72,7 @@ class SoftmaxRegression:
         self._num_classes = num_classes
         self._model = LogisticRegression(tol=TOLERANCE, max_iter=MAX_ITERATIONS, warm_start=True)
 
-    def fit(self, data: Labelled, l2: float) -> bool:
+    def fit(self, data: LabelledFeatures, l2: float) -> bool:
         """Minimises the objective; says whether L-BFGS converged."""
         weight = 1 if len(np.unique(data.labels)) == 2 else 2
         return _fit(self._model, data, 1 / (weight * l2))
@@ -93,13 +93,13 @@ class OneVsRestRegression:
             for _ in range(num_classes)
         ]
 
-    def fit(self, data: Labelled, l2: float) -> bool:
+    def fit(self, data: LabelledFeatures, l2: float) -> bool:
         """Minimises each class's objective; says whether L-BFGS converged for all."""
         converged = True
         for model, labels in zip(self._models, data.labels.T, strict=True):
             counted = labels >= 0
             values = data.values if counted.all() else data.values[counted]
-            converged &= _fit(model, Labelled(values, labels[counted]), 1 / (2 * l2))
+            converged &= _fit(model, LabelledFeatures(values, labels[counted]), 1 / (2 * l2))
         return converged
 
     def scores(self, values: np.ndarray) -> np.ndarray:
@@ -108,9 +108,9 @@ class OneVsRestRegression:
 
 
 def transfer(
-    train: Labelled,
-    validation: Labelled,
-    test: Labelled,
+    train: LabelledFeatures,
+    validation: LabelledFeatures,
+    test: LabelledFeatures,
     *,
     metric: Metric,
     l2_values: Sequence[float] | np.ndarray = L2_VALUES,
@@ -139,7 +139,7 @@ def transfer(
         float(train.values.std(dtype=np.float64)) or 1.0,
     )
     train, validation, test = (
-        Labelled((values - centre) / scale, labels) for values, labels in (train, validation, test)
+        LabelledFeatures((values - centre) / scale, labels) for values, labels in (train, validation, test)
     )
     num_classes = _num_classes(train, validation, test, metric)
     model = (OneVsRestRegression if metric == "voc_map" else SoftmaxRegression)(num_classes)
@@ -155,13 +155,13 @@ def transfer(
         if on_progress is not None:
             on_progress(path[-1])
     best = max(path, key=lambda point: point.validation)
-    both = Labelled(*(np.concatenate(arrays) for arrays in zip(train, validation, strict=True)))
+    both = LabelledFeatures(*(np.concatenate(arrays) for arrays in zip(train, validation, strict=True)))
     converged = best_model.fit(both, best.l2 / scale**2) and all(point.converged for point in path)
     scores = best_model.scores(test.values)
     return TransferResult(best.l2, path, score(metric, scores, test.labels), scores, converged)
 
 
-def _fit(model: LogisticRegression, data: Labelled, c: float) -> bool:
+def _fit(model: LogisticRegression, data: LabelledFeatures, c: float) -> bool:
     model.set_params(C=c)
     threads = 1 if data.values.size < SMALL else None  # several get in each other's way on little data
     with warnings.catch_warnings(record=True) as caught, threadpool_limits(threads):
@@ -171,7 +171,9 @@ def _fit(model: LogisticRegression, data: Labelled, c: float) -> bool:
     return not any(issubclass(warning.category, ConvergenceWarning) for warning in caught)
 
 
-def _num_classes(train: Labelled, validation: Labelled, test: Labelled, metric: Metric) -> int:
+def _num_classes(
+    train: LabelledFeatures, validation: LabelledFeatures, test: LabelledFeatures, metric: Metric
+) -> int:
     if metric == "voc_map":
         constant = [c for c, column in enumerate(train.labels.T) if not {0, 1} <= set(column.tolist())]
         if constant:

@@ -9,7 +9,7 @@ import tensorflow as tf
 
 from tf_simclr import data
 from tf_simclr.config import Config
-from tf_simclr.config.config import Data, Optimization
+from tf_simclr.config.groups import Data, Optimization
 from tf_simclr.data import Sampling, Source
 from tf_simclr.devices.data_service import through_services
 from tf_simclr.devices.distribution import BatchesFrom

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from tf_simclr import data
-from tf_simclr.config.config import Data, Labels
+from tf_simclr.config.groups import Data, Labels
 from tf_simclr.data import Source
 from tf_simclr.data.labels import require_every_class
 from tf_simclr.data.records import IndexedSource

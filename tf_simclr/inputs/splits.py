@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 
 from tf_simclr import data
-from tf_simclr.config.config import Data
+from tf_simclr.config.groups import Data
 from tf_simclr.errors import UsageError
 from tf_simclr.evaluation.metrics import Metric
 from tf_simclr.evaluation.paper_transfer import PaperDataset, paper_dataset

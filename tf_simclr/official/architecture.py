@@ -38,18 +38,17 @@ class Architecture:
         return values
 
 
-def infer(weights: Weights, like: Architecture | None = None) -> Architecture:
+def infer(weights: Weights) -> Architecture:
     """The architecture that a checkpoint's variables are of.
 
-    Shapes leave some freedom: a ratio or width is the simplest number that gives them, or that of `like`
-    where it gives them too. Selective kernels of a ResNet-18 or -34 leave no variables; with them, the
-    ImageNet stem has three convolutions.
+    Shapes leave some freedom: a ratio or width is the simplest number that gives them. Selective kernels of
+    a ResNet-18 or -34 leave no variables; with them, the ImageNet stem has three convolutions.
 
     Raises:
         UsageError: the variables are those of no such ResNet.
     """
     try:
-        return Architecture(**_encoder(weights, like), **_heads(weights, like))
+        return Architecture(**_encoder(weights), **_heads(weights))
     except (IndexError, KeyError) as error:
         kernels = weights.encoder.kernels
         raise UsageError(
@@ -57,7 +56,7 @@ def infer(weights: Weights, like: Architecture | None = None) -> Architecture:
         ) from error
 
 
-def _encoder(weights: Weights, like: Architecture | None) -> dict[str, Any]:
+def _encoder(weights: Weights) -> dict[str, Any]:
     layers = weights.encoder.kernels
     plain = [layer["kernel"].shape for layer in layers if "bias" not in layer]
     excitation = [layer["kernel"].shape for layer in layers if "bias" in layer][::2]  # a block's `reduce`
@@ -75,38 +74,36 @@ def _encoder(weights: Weights, like: Architecture | None) -> dict[str, Any]:
     first = [0, *accumulate(BLOCKS_PER_GROUP[depth])][:4]  # of each group, as a number of blocks
     widths = [body[spatial[block]][3] for block in first]
     selective = not basic and len(body) == 5 * len(spatial) + 4
-    sk_ratio = (like.sk_ratio if like and like.sk_ratio else _USUAL[0]) if deep_stem else 0.0
+    sk_ratio = _USUAL[0] if deep_stem else 0.0
     if selective:
         widths = [width // 2 for width in widths]
         reduced = [body[spatial[block] + 1][3] for block in first]
-        sk_ratio = _ratio(widths, reduced, _MIN_SK_CHANNELS, like.sk_ratio if like else None)
-    se_ratio = 0.0
-    if excitation:
-        se_ratio = _ratio(widths, [excitation[b][3] for b in first], 1, like.se_ratio if like else None)
+        sk_ratio = _ratio(widths, reduced, _MIN_SK_CHANNELS)
+    se_ratio = _ratio(widths, [excitation[b][3] for b in first], 1) if excitation else 0.0
     return {
         "resnet_depth": depth,
-        "width_multiplier": _ratio(_BASE_WIDTHS, widths, 0, like.width_multiplier if like else None),
+        "width_multiplier": _ratio(_BASE_WIDTHS, widths, 0),
         "sk_ratio": sk_ratio,
         "se_ratio": se_ratio,
         "stem": "imagenet" if large or deep_stem else "cifar",
     }
 
 
-def _heads(weights: Weights, like: Architecture | None) -> dict[str, Any]:
+def _heads(weights: Weights) -> dict[str, Any]:
     found: dict[str, Any] = {}
     if weights.classifier.kernels:
         found["num_classes"] = weights.classifier.kernels[0]["kernel"].shape[1]
     layers = weights.projection_head.kernels
     if layers:
         found["proj_out_dim"] = layers[-1]["kernel"].shape[1]
-    if len(layers) == 1 and not (like and like.proj_head_mode == "nonlinear" and like.num_proj_layers == 1):
+    if len(layers) == 1:
         found["proj_head_mode"] = "linear"  # a nonlinear head of one layer is the same
     elif layers:
         found |= {"proj_head_mode": "nonlinear", "num_proj_layers": len(layers)}
     return found
 
 
-def _ratio(bases: Sequence[int], channels: Sequence[int], least: int, usual: float | None) -> float:
+def _ratio(bases: Sequence[int], channels: Sequence[int], least: int) -> float:
     """The simplest r with max(least, int(base * r)) == channels for all of them.
 
     Raises:
@@ -114,7 +111,7 @@ def _ratio(bases: Sequence[int], channels: Sequence[int], least: int, usual: flo
     """
     low = max((c / b for b, c in zip(bases, channels, strict=True) if c > least), default=0.0)
     high = min((c + 1) / b for b, c in zip(bases, channels, strict=True))
-    for ratio in _candidates(low, usual):
+    for ratio in _candidates(low):
         if low <= ratio < high and ratio > 0:
             return ratio
     if low < high:
@@ -122,9 +119,7 @@ def _ratio(bases: Sequence[int], channels: Sequence[int], least: int, usual: flo
     raise KeyError(channels)
 
 
-def _candidates(low: float, usual: float | None) -> Iterable[float]:
-    if usual is not None:
-        yield usual
+def _candidates(low: float) -> Iterable[float]:
     yield from _USUAL
     for digits in range(4):
         yield math.ceil(low * 10**digits) / 10**digits

@@ -19,21 +19,19 @@ UNREADABLE = (tf.errors.OpError, ValueError, TypeError, RuntimeError, IndexError
 _STEP_KEYS = ("global_step", "global_step/.ATTRIBUTES/VARIABLE_VALUE")
 
 
-class Source:
+class OfficialCheckpoint:
     """An opened checkpoint: `weights` says what is in it, `read` gives values.
 
     Args:
         path: a checkpoint's prefix (or one of its files), a folder of checkpoints, or a SavedModel.
         ema: take the moving averages of a TF1 checkpoint.
-        flag: what gave the path, for messages.
 
     Raises:
         UsageError: nothing there, not readable, or no SimCLR in it.
     """
 
-    def __init__(self, path: str, *, ema: bool = False, flag: str = "source") -> None:
+    def __init__(self, path: str, *, ema: bool = False) -> None:
         self.path = path
-        self._flag = f"--{flag}={path}"
         try:
             self.prefix = find(path)
         except tf.errors.OpError as error:  # of a remote file system
@@ -66,12 +64,12 @@ class Source:
                 return int(self.read(key))
         return _number(self.prefix)
 
-    def architecture(self, like: Architecture | None = None) -> Architecture:
+    def architecture(self) -> Architecture:
         """See `architecture.infer`."""
         try:
-            return infer(self.weights, like)
+            return infer(self.weights)
         except UsageError as error:
-            raise UsageError(f"{self._flag}: {error}") from error
+            raise UsageError(f"--source={self.path}: {error}") from error
 
     def _sorted(self, shapes: Mapping[str, Any], ema: bool) -> Weights:
         try:
@@ -81,13 +79,13 @@ class Source:
                 raise UsageError("--ema is for TF1 checkpoints; this one is object-based")
             return object_graph.sort(self.read(object_graph.KEY), shapes)
         except UsageError as error:
-            raise UsageError(f"{self._flag}: {error}") from error
+            raise UsageError(f"--source={self.path}: {error}") from error
         except (DecodeError, IndexError) as error:
             raise self._unreadable(error) from error
 
     def _unreadable(self, error: Exception) -> UsageError:
         reason = " ".join(str(error).split())[:200]
-        return UsageError(f"{self._flag} cannot be read: it is damaged or no checkpoint ({reason})")
+        return UsageError(f"--source={self.path} cannot be read: it is damaged or no checkpoint ({reason})")
 
 
 def find(path: str) -> str:

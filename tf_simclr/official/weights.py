@@ -40,13 +40,12 @@ class Part:
 class Weights:
     """A checkpoint's encoder, projection head and classifier; an absent one has no layers.
 
-    `step` is None where the file does not say; `left_out` are the names of all other variables.
+    `left_out` are the names of all other variables.
     """
 
     encoder: Part
     projection_head: Part
     classifier: Part
-    step: int | None = None
     left_out: Sequence[str] = ()
 
     def parts(self) -> dict[str, Part]:

@@ -13,7 +13,7 @@ from tf_simclr.config import Config
 from tf_simclr.config.flags import Command
 from tf_simclr.protocols import datasets, opponents, results
 from tf_simclr.runs.folder import RunFolder
-from tf_simclr.training.fit import Speed
+from tf_simclr.training.callbacks import Speed
 
 Result = dict[str, Any]
 SHARED = (

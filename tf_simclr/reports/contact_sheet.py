@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import os
-import tempfile
+import io
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -11,6 +10,7 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from tf_simclr.errors import UsageError
+from tf_simclr.files import write_whole
 
 TILE = 112  # pixels of a tile's side
 GAP = 6
@@ -41,8 +41,7 @@ def save_contact_sheet(
     if not path.parent.is_dir():
         raise UsageError(f"--preview_views={path}: the folder {path.parent} does not exist; create it first.")
     columns = [[original, *pair] for original, pair in zip(originals, views, strict=True)]
-    sheet = _draw_sheet(columns, titles)
-    _write_atomically(sheet, path)
+    write_whole(path, _png(_draw_sheet(columns, titles)))
 
 
 def _draw_sheet(columns: list[list[np.ndarray]], titles: Sequence[str] | None) -> Image.Image:
@@ -87,14 +86,8 @@ def _shortened(title: str, font: ImageFont.FreeTypeFont | ImageFont.ImageFont) -
     return title + "…"
 
 
-def _write_atomically(sheet: Image.Image, path: Path) -> None:
+def _png(sheet: Image.Image) -> bytes:
     coarse = sheet.point(lambda level: min(255, (level + 2) // 4 * 4))  # 64 levels: 60% of the bytes
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            coarse.save(file, format="PNG", optimize=True)
-        os.chmod(temporary, 0o644)
-        os.replace(temporary, path)
-    except BaseException:
-        os.unlink(temporary)
-        raise
+    file = io.BytesIO()
+    coarse.save(file, format="PNG", optimize=True)
+    return file.getvalue()

@@ -8,7 +8,7 @@ import os
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from etils import epath
+from tf_simclr.files import write_whole
 
 
 class Table(NamedTuple):
@@ -44,10 +44,7 @@ def write_report(path: str | os.PathLike[str], title: str, sections: Sequence[Se
       sections: in order.
     """
     body = "\n".join(_section(section) for section in sections)
-    page = _PAGE.format(title=html.escape(title), style=_STYLE, body=body)
-    unfinished = epath.Path(f"{os.fspath(path)}.{os.getpid()}.tmp")
-    unfinished.write_text(page, encoding="utf-8")
-    unfinished.replace(path)
+    write_whole(path, _PAGE.format(title=html.escape(title), style=_STYLE, body=body))
 
 
 def _section(section: Section) -> str:

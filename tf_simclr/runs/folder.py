@@ -26,7 +26,7 @@ from tf_simclr.config.flags import Command
 from tf_simclr.data import Source
 from tf_simclr.devices.cluster import this_worker
 from tf_simclr.errors import UsageError
-from tf_simclr.files import write_npz
+from tf_simclr.files import write_npz, write_whole
 
 PREPARED = {"config.json", "flags.cfg", "data.json", "labelled_ids.txt", "validation_ids.txt", "logs"}
 UNREACHABLE = (OSError, tf.errors.OpError)
@@ -76,16 +76,12 @@ class RunFolder:
         return self.path / "logs"
 
     def write(self, name: str, text: str) -> None:
-        """Writes a file so that it is never seen half written."""
-        partial = self.path / f".{name}.partial"
-        partial.write_text(text)
-        partial.replace(self.path / name)
+        write_whole(self.path / name, text)
 
     def write_json(self, name: str, content: Mapping[str, Any]) -> None:
         self.write(name, json.dumps(content, indent=2) + "\n")
 
     def write_npz(self, name: str, **arrays: np.ndarray) -> None:
-        """Writes arrays, never half of them."""
         write_npz(self.path / name, compress=True, **arrays)
 
     def write_data(self, source: Source) -> None:

@@ -14,8 +14,9 @@ from tf_simclr.errors import UsageError
 from tf_simclr.inputs import splits
 from tf_simclr.models import Classifier, LinearClassifier, Pretraining, ProjectionHead
 from tf_simclr.networks import Encoder
-from tf_simclr.runs import build, checkpoints
+from tf_simclr.runs import checkpoints, prefixes
 from tf_simclr.runs.folder import RunFolder
+from tf_simclr.runs.parts import new_parts
 
 
 @dataclasses.dataclass(frozen=True)
@@ -88,26 +89,26 @@ def load_run(checkpoint: str) -> LoadedRun:
         UsageError: no run there, or a checkpoint that cannot be read or does not fit its config.json.
     """
     config = stored.stored_config(checkpoint)
-    prefix = checkpoints.find(checkpoint)
+    prefix = prefixes.find(checkpoint)
     folder = RunFolder(stored.run_of(checkpoint), config)
     result, data = folder.read_json("result.json"), folder.read_json("data.json")
-    shapes = checkpoints.variable_shapes(prefix)
+    shapes = prefixes.variable_shapes(prefix)
     kept = {name.split("/")[0] for name in shapes}
     parts = new_parts(config, _classes(shapes) if "classifier" in kept else 0)
     if "classifier" in kept and config.labels.ft_proj_selector:
         kept.add("projection_head")  # the classifier reads it: its absence is no version 1 file but a misfit
     parts = {name: part for name, part in parts.items() if name in kept}
-    checkpoints.load_parts(prefix, parts)
+    checkpoints.load_parts(prefix, parts, config)
     return LoadedRun(
         config=config,
         settings=stored.read_tree(folder.path),
-        step=checkpoints.step_of(prefix),
+        step=prefixes.step_of(prefix),
         encoder=parts["encoder"],
         projection_head=parts.get("projection_head"),
         classifier=parts.get("classifier"),
         head_layer=config.labels.ft_proj_selector,
         class_names=tuple(data.get("class_names", ())),
-        top1=result.get("top1") if result.get("steps") == checkpoints.step_of(prefix) else None,
+        top1=result.get("top1") if result.get("steps") == prefixes.step_of(prefix) else None,
         git_commit=result.get("git_commit"),
     )
 
@@ -117,7 +118,7 @@ def initialize_encoder(model: Pretraining | Classifier, config: Config) -> None:
     checkpoint = config.checkpoints.checkpoint
     if checkpoint:
         parts = {"encoder": model.encoder, "projection_head": model.projection_head}
-        checkpoints.load_parts(checkpoints.find(checkpoint), parts)
+        checkpoints.load_parts(prefixes.find(checkpoint), parts, config)
 
 
 def frozen_encoder(config: Config) -> tuple[Encoder, int]:
@@ -134,24 +135,6 @@ def frozen_parts(config: Config) -> tuple[Encoder, ProjectionHead | None, int]:
     print("no --checkpoint: the encoder is a random initialisation")
     parts = new_parts(config, 0)
     return parts["encoder"], parts["projection_head"], 0
-
-
-def new_parts(config: Config, num_classes: int) -> dict[str, tf.keras.layers.Layer]:
-    """The encoder, projection head and (for num_classes > 0) classifier of a config, with variables."""
-    encoder, head = build.encoder(config), build.projection_head(config)
-    h = encoder(tf.zeros([1, config.data.image_size, config.data.image_size, 3]))
-    head(h)
-    parts: dict[str, Any] = {"encoder": encoder, "projection_head": head}
-    if num_classes:
-        parts["classifier"] = LinearClassifier(num_classes)
-        layer = config.labels.ft_proj_selector
-        if layer > len(head.dense_layers):
-            raise UsageError(
-                f"--ft_proj_selector={layer}: --proj_head_mode={config.head.proj_head_mode} and "
-                f"--num_proj_layers={config.head.num_proj_layers} make {len(head.dense_layers)} layers"
-            )
-        parts["classifier"](head.layer_outputs(h)[layer] if layer else h)
-    return parts
 
 
 def _have_names(class_names: Sequence[str]) -> bool:

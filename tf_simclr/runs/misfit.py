@@ -1,123 +1,53 @@
-"""Whether a checkpoint of ours fits what is asked for, and if not, what differs and which flags would fit."""
+"""Whether a checkpoint fits what is asked for, and if not, what differs and which flags would fit."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import contextlib
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import tensorflow as tf
 
 from tf_simclr.config import Config
+from tf_simclr.config.stored import stored_config
 from tf_simclr.errors import DoesNotFit, UsageError
-from tf_simclr.models import LinearClassifier, ProjectionHead, ResNet
-from tf_simclr.official.architecture import Architecture
-from tf_simclr.official.matching import match, our_variables
-from tf_simclr.official.source import Source
-from tf_simclr.official.weights import Weights
+from tf_simclr.runs.parts import new_parts, variables_by_path
+from tf_simclr.runs.prefixes import find, variable_shapes
 
 ROWS = 10
-PARTS = ("encoder", "projection_head", "classifier")
 Shapes = dict[str, list[int]]
+Variables = Mapping[str, tf.Variable]
 
 
-def parts_of(model: Any) -> dict[str, Any]:
-    """The parts that a model has."""
-    return {name: getattr(model, name) for name in PARTS if getattr(model, name, None) is not None}
-
-
-def require_fit(prefix: str, parts: Mapping[str, Any]) -> None:
-    """Compares the built `parts` with the checkpoint, variable by variable; other encoders are let through.
+def require_fit(prefix: str, parts: Mapping[str, Any], asked: Config) -> None:
+    """Compares the variables of the built `parts`, which `asked` describes, with the checkpoint's.
 
     Raises:
         DoesNotFit: with the flags that would fit, and a table of what differs.
         UsageError: the checkpoint cannot be read.
     """
-    if not isinstance(parts.get("encoder"), ResNet):
+    built = variables_by_path(parts)
+    stored = {path: shape for path, shape in variable_shapes(prefix).items() if _part(path) in parts}
+    if stored == _shapes(built):
         return
-    source = Source(prefix, flag="checkpoint")
-    weights = source.weights
-    if all(pair.fits for pair in match(parts, weights) if pair.name.split("/")[0] in parts):
-        return
-    asked = _asked(parts)
-    stored = source.architecture(like=asked)
-    has, wanted = _clash(stored, asked, parts)
-    differs = f"is {has}; you asked for {wanted}" if has else "lacks variables of what you asked for"
-    with tf.Graph().as_default():
-        rows = _differences(_stored_shapes(stored, weights), _shapes(parts), parts)
-    raise DoesNotFit(f"--checkpoint={prefix} {differs}", table(rows))
+    config, known = _found(prefix, asked, stored, parts)
+    has, wanted = _flags(config, stored), _flags(asked, _shapes(built))
+    different = [name for name in has if has[name] != wanted[name]]
+    message = "holds other variables than asked for"
+    if different:
+        flags = (" ".join(f"--{name}={values[name]}" for name in different) for values in (has, wanted))
+        message = "is {}; you asked for {}".format(*flags)
+    raise DoesNotFit(f"--checkpoint={prefix} {message}", table(_rows(stored, built, known)))
 
 
 def table_for(asked: Config) -> Sequence[str]:
     """The table for an architecture that flags ask for; empty where there is no checkpoint to look at."""
-    from tf_simclr.runs import checkpoints, loading
-
     try:
         with tf.Graph().as_default():
-            parts = loading.new_parts(asked, 0)
-        require_fit(checkpoints.find(asked.checkpoints.checkpoint), parts)
+            require_fit(find(asked.checkpoints.checkpoint), new_parts(asked, 0), asked)
     except UsageError as error:
         return error.details
     return ()
-
-
-def _asked(parts: Mapping[str, Any]) -> Architecture:
-    encoder, head = parts["encoder"].get_config(), parts.get("projection_head")
-    heads = {}
-    if head is not None:
-        heads = {
-            "proj_head_mode": head.mode,
-            "num_proj_layers": head.num_layers,
-            "proj_out_dim": head.out_dim,
-        }
-    return Architecture(
-        resnet_depth=encoder["depth"],
-        **{name: encoder[name] for name in ("width_multiplier", "sk_ratio", "se_ratio", "stem")},
-        **heads,
-        num_classes=getattr(parts.get("classifier"), "num_classes", 0),
-    )
-
-
-def _clash(stored: Architecture, asked: Architecture, parts: Mapping[str, Any]) -> tuple[str, str]:
-    """The flags that differ: as the checkpoint has them, and as asked for."""
-    has, wanted = stored.flags(), asked.flags()
-    compared = [name for name in has if "proj" not in name or "projection_head" in parts]
-    if "none" in (stored.proj_head_mode, asked.proj_head_mode):
-        compared = [name for name in compared if name not in ("num_proj_layers", "proj_out_dim")]
-    elif "linear" in (stored.proj_head_mode, asked.proj_head_mode):
-        compared = [name for name in compared if name != "num_proj_layers"]
-    if "classifier" in parts:
-        has["classes"], wanted["classes"] = stored.num_classes, asked.num_classes
-        compared.append("classes")
-    names = [name for name in compared if has[name] != wanted[name]]
-    return tuple(" ".join(f"--{name}={values[name]}" for name in names) for values in (has, wanted))  # type: ignore[return-value]
-
-
-def _stored_shapes(stored: Architecture, weights: Weights) -> Shapes:
-    """The checkpoint's shapes under our names."""
-    encoder = ResNet(
-        stored.resnet_depth, stored.width_multiplier, stored.sk_ratio, stored.se_ratio, stored.stem
-    )
-    head = ProjectionHead(stored.proj_head_mode, stored.num_proj_layers, stored.proj_out_dim)
-    h = tf.zeros([1, encoder.output_dim])
-    head(h)
-    parts: dict[str, Any] = {"encoder": encoder, "projection_head": head}
-    if stored.num_classes:
-        parts["classifier"] = LinearClassifier(stored.num_classes)
-        parts["classifier"](h)
-    return {pair.name: list(pair.theirs.shape) for pair in match(parts, weights) if pair.theirs}
-
-
-def _shapes(parts: Mapping[str, Any]) -> Shapes:
-    return {name: variable.shape.as_list() for name, variable in our_variables(parts)}
-
-
-def _differences(stored: Shapes, asked: Shapes, parts: Mapping[str, Any]) -> list[tuple[str, str, str]]:
-    names = [name for name in dict.fromkeys([*asked, *stored]) if name.split("/")[0] in parts]
-    return [
-        (name, str(stored.get(name, "absent")), str(asked.get(name, "absent")))
-        for name in names
-        if stored.get(name) != asked.get(name)
-    ]
 
 
 def table(rows: Sequence[tuple[str, str, str]], ours: str = "asked for") -> list[str]:
@@ -129,3 +59,57 @@ def table(rows: Sequence[tuple[str, str, str]], ours: str = "asked for") -> list
         for row in shown
     ]
     return lines + ([f"... and {len(rows) - ROWS} more"] if len(rows) > ROWS else [])
+
+
+def _rows(stored: Shapes, built: Variables, known: Variables) -> list[tuple[str, str, str]]:
+    """What differs; `known` are variables whose names are those of the checkpoint's."""
+    asked = _shapes(built)
+    names = {path: _name(path, variable) for path, variable in {**known, **built}.items()}
+    return [
+        (names.get(path, path), str(stored.get(path, "absent")), str(asked.get(path, "absent")))
+        for path in dict.fromkeys([*built, *known, *sorted(stored)])
+        if stored.get(path) != asked.get(path)
+    ]
+
+
+def _found(prefix: str, asked: Config, stored: Shapes, parts: Mapping[str, Any]) -> tuple[Config, Variables]:
+    """What the checkpoint is of, with its variables; `asked` and none where that is not found."""
+    wanted = {path: shape for path, shape in stored.items() if _part(path) != "classifier"}
+    for config in _candidates(prefix, asked):
+        with contextlib.suppress(UsageError), tf.Graph().as_default():
+            made = new_parts(config, 0)
+            known = variables_by_path({name: part for name, part in made.items() if name in parts})
+            if _shapes(known) == wanted:
+                return config, known
+    return asked, {}
+
+
+def _candidates(prefix: str, asked: Config) -> Iterator[Config]:
+    """What the checkpoint's run says that it is, and what differs from `asked` in one choice."""
+    with contextlib.suppress(UsageError):
+        yield stored_config(prefix)
+    for name, field, value in reversed(list(asked.options())):  # heads are built sooner than encoders
+        if field.metadata.get("architecture"):
+            for choice in field.metadata.get("choices", ()):
+                if choice != value:
+                    yield asked.replace(**{name: choice})
+
+
+def _flags(config: Config, shapes: Shapes) -> dict[str, Any]:
+    """The architecture as flags, and the number of classes (0: no classifier)."""
+    values = {name: value for name, field, value in config.options() if field.metadata.get("architecture")}
+    classes = next((shape[-1] for path, shape in shapes.items() if _part(path) == "classifier"), 0)
+    return {**values, "stem": config.stem, "classes": classes}
+
+
+def _shapes(variables: Variables) -> Shapes:
+    return {path: variable.shape.as_list() for path, variable in variables.items()}
+
+
+def _name(path: str, variable: tf.Variable) -> str:
+    part, name = _part(path), variable.name.split(":", maxsplit=1)[0]
+    return name if name.startswith(f"{part}/") else f"{part}/{name}"
+
+
+def _part(path: str) -> str:
+    return path.split("/", maxsplit=1)[0]

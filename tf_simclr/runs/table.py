@@ -1,4 +1,4 @@
-"""metrics.csv: a row an epoch, the same whether or not the run was interrupted."""
+"""The tables of a run in training, the same whether or not it was interrupted."""
 
 from __future__ import annotations
 
@@ -6,32 +6,31 @@ import csv
 import io
 from collections.abc import Mapping
 
+from tf_simclr.files import write_whole
 from tf_simclr.runs.folder import RunFolder
 
-NAME = "metrics.csv"
 
+class Table:
+    """A CSV file of a run with a column `step`; rows after `start_step` belong to work that was lost.
 
-class MetricsTable:
-    """The rows of a run's metrics.csv; rows after `start_step` belong to work that was lost."""
+    Every worker reads the chief's and writes its own.
+    """
 
-    def __init__(self, run: RunFolder, start_step: int) -> None:
-        self._run = run
-        self._rows = [row for row in read(run) if int(row["step"]) <= start_step]
+    def __init__(self, run: RunFolder, name: str, start_step: int) -> None:
+        self._path = run.path / name
+        stored = run.checkpoints.parent / name
+        rows = csv.DictReader(io.StringIO(stored.read_text())) if stored.exists() else ()
+        self.rows = [row for row in rows if int(row["step"]) <= start_step]
 
-    def append(self, values: Mapping[str, float]) -> None:
-        self._rows.append({name: _text(value) for name, value in values.items()})
+    def append(self, values: Mapping[str, float | str]) -> None:
+        """Writes the file anew with a further row; floats get seven digits."""
+        self.rows.append({name: _text(value) for name, value in values.items()})
         text = io.StringIO()
-        writer = csv.DictWriter(text, fieldnames=list(self._rows[0]), lineterminator="\n")
+        writer = csv.DictWriter(text, fieldnames=list(self.rows[0]), lineterminator="\n")
         writer.writeheader()
-        writer.writerows(self._rows)
-        self._run.write(NAME, text.getvalue())
+        writer.writerows(self.rows)
+        write_whole(self._path, text.getvalue())
 
 
-def read(run: RunFolder) -> list[dict[str, str]]:
-    """The rows of metrics.csv as text; none when it is not there."""
-    path = run.path / NAME
-    return list(csv.DictReader(io.StringIO(path.read_text()))) if path.exists() else []
-
-
-def _text(value: float) -> str:
-    return str(value) if isinstance(value, int) else f"{value:.7g}"
+def _text(value: float | str) -> str:
+    return str(value) if isinstance(value, int | str) else f"{value:.7g}"

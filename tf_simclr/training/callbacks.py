@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 import signal
 import time
@@ -16,7 +17,7 @@ from tf_simclr.errors import Diverged
 from tf_simclr.progress import progress_bar
 from tf_simclr.runs.checkpoints import Checkpoints
 from tf_simclr.runs.folder import RunFolder
-from tf_simclr.runs.table import MetricsTable
+from tf_simclr.runs.table import Table
 
 
 class StepCallback(tf.keras.callbacks.Callback):
@@ -36,12 +37,25 @@ class StepCallback(tf.keras.callbacks.Callback):
         raise NotImplementedError
 
 
+def due(before: int, step: int, every: int, total: int) -> bool:
+    """Whether a multiple of `every`, or the end, is among the steps `before` + 1 to `step`."""
+    return before // every != step // every or step >= total
+
+
+def write_scalars(writer: tf.summary.SummaryWriter, step: int, values: Mapping[str, float]) -> None:
+    """Shows the values in TensorBoard at once."""
+    with writer.as_default(step):
+        for name, value in values.items():
+            tf.summary.scalar(name, value)
+    writer.flush()
+
+
 class Reporter(StepCallback):
     """Writes means over the epoch to metrics.csv and TensorBoard, and stops at a loss that is not finite."""
 
     def __init__(self, run: RunFolder, start_step: int, steps: Steps, images_per_step: int) -> None:
         super().__init__(start_step)
-        self._table = MetricsTable(run, start_step)
+        self._table = Table(run, "metrics.csv", start_step)
         self._run, self._steps, self._images_per_step = run, steps, images_per_step
         self._writer = tf.summary.create_file_writer(str(run.logs))
         self._restored: list[Any] = []
@@ -60,14 +74,11 @@ class Reporter(StepCallback):
                 f"the loss is not finite at step {step}; lower --learning_rate or raise --warmup_epochs "
                 f"(the last checkpoint in {self._run.checkpoints} is good)"
             )
-        if before // self._steps.per_epoch == step // self._steps.per_epoch and step < self._steps.total:
+        if not due(before, step, self._steps.per_epoch, self._steps.total):
             return
         row = {"step": step, "images": step * self._images_per_step, "learning_rate": self._rate(), **logs}
         self._table.append(row)
-        with self._writer.as_default(step):
-            for name, value in row.items():
-                tf.summary.scalar(name, value)
-        self._writer.flush()
+        write_scalars(self._writer, step, row)
         self.model.reset_metrics()
 
     def _metric_variables(self) -> list[tf.Variable]:
@@ -108,9 +119,8 @@ class Saver(StepCallback):
             signal.signal(*self._handlers.popitem())
 
     def on_steps(self, before: int, step: int, logs: dict[str, float]) -> None:
-        every = self._steps.between_checkpoints
         self.interrupted = self._agreement.any_worker(self._signalled)
-        if before // every != step // every or step == self._steps.total or self.interrupted:
+        if self.interrupted or due(before, step, self._steps.between_checkpoints, self._steps.total):
             self._checkpoints.save(step)
             self._saved()
         if self.interrupted:
@@ -120,12 +130,23 @@ class Saver(StepCallback):
         self._signalled = True
 
 
+@dataclasses.dataclass(frozen=True)
+class Speed:
+    """What training took: seconds of all the processes that did it, images a second of the last one."""
+
+    images_per_second: float = 0.0
+    wall_seconds: float = 0.0
+
+
 class Progress(StepCallback):
     """A bar with loss, images a second and time left, by the wall clock since the first call was traced."""
 
-    def __init__(self, start_step: int, steps: Steps, images_per_step: int) -> None:
+    def __init__(
+        self, start_step: int, steps: Steps, images_per_step: int, earlier: Speed | None = None
+    ) -> None:
         super().__init__(start_step)
         self._total, self._images_per_step = steps.total, images_per_step
+        self._earlier, self._made = earlier or Speed(), time.perf_counter()
         self._begin: tuple[int, float] | None = None
         self.images_per_second = 0.0
         self.bar = progress_bar(
@@ -153,3 +174,10 @@ class Progress(StepCallback):
 
     def on_train_end(self, logs: Mapping[str, float] | None = None) -> None:
         self.bar.close()
+
+    def speed(self) -> Speed:
+        """So far, with the processes before this one."""
+        return Speed(
+            self.images_per_second or self._earlier.images_per_second,
+            self._earlier.wall_seconds + time.perf_counter() - self._made,
+        )

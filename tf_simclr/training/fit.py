@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import time
 from collections.abc import Callable, Sequence
 
 import tensorflow as tf
@@ -14,18 +13,10 @@ from tf_simclr.errors import Interrupted, UsageError
 from tf_simclr.evaluation.features import encoder_sha256
 from tf_simclr.runs.checkpoints import Checkpoints
 from tf_simclr.runs.folder import RunFolder
-from tf_simclr.training.callbacks import Progress, Reporter, Saver, StepCallback
+from tf_simclr.training.callbacks import Progress, Reporter, Saver, Speed, StepCallback
 from tf_simclr.training.profiling import profilers
 
 TIMING = "timing.json"
-
-
-@dataclasses.dataclass(frozen=True)
-class Speed:
-    """What training took: seconds of all the processes that did it, images a second of the last one."""
-
-    images_per_second: float
-    wall_seconds: float
 
 
 def fit(
@@ -49,60 +40,47 @@ def fit(
         UsageError: the loss is not finite, no checkpoint can be read, or a frozen encoder is not the one
             that the run began with.
     """
-    strategy = model.distribute_strategy
-    agreement = Agreement(strategy)
+    agreement = Agreement(model.distribute_strategy)
     checkpoints = Checkpoints(
         run.checkpoints, model, run.config.checkpoints.keep_checkpoint_max, save_to=run.path / "checkpoints"
     )
-    start, began = _restore(checkpoints, model, run), time.perf_counter()
+    start = _restore(checkpoints, model, run)
     agreement.require_same_start(start)
-    earlier = Speed(**run.read_json(TIMING)) if start and (run.path / TIMING).exists() else Speed(0.0, 0.0)
+    earlier = Speed(**run.read_json(TIMING)) if start else Speed()
     if start >= steps.total:
         if not start:
             checkpoints.save(0)
         return earlier
     batch_size = run.config.optimization.train_batch_size
-    progress, profiling = Progress(start, steps, batch_size), profilers(run, start)
-
-    def speed() -> Speed:
-        return Speed(
-            progress.images_per_second or earlier.images_per_second,
-            earlier.wall_seconds + time.perf_counter() - began,
-        )
-
-    def keep_timing() -> None:
-        run.write_json(TIMING, dataclasses.asdict(speed()))
-
-    saver = Saver(checkpoints, start, steps, agreement, keep_timing)
-    try:
-        model.fit(
-            distributed_batches(strategy, batches_from, start, batch_size),
-            epochs=1,
-            steps_per_epoch=steps.total - start,
-            callbacks=[
-                Reporter(run, start, steps, batch_size),
-                *watchers(start),
-                *profiling,
-                progress,
-                saver,
-            ],
-            verbose=0,
-        )
-    finally:  # Keras ends no training that raised
-        saver.on_train_end()
-        progress.on_train_end()
-        for profiler in profiling:
-            profiler.close()
+    progress = Progress(start, steps, batch_size, earlier)
+    saver = Saver(checkpoints, start, steps, agreement, lambda: _keep(progress.speed(), run))
+    beside = [*watchers(start), progress, *profilers(run, start), saver]
+    batches = distributed_batches(model.distribute_strategy, batches_from, start, batch_size)
+    _train(model, batches, steps.total - start, [Reporter(run, start, steps, batch_size), *beside])
     if saver.interrupted and saver.step < steps.total:
         raise Interrupted(f"stopped and saved at step {saver.step} of {steps.total}")
-    return speed()
+    return progress.speed()
+
+
+def _keep(speed: Speed, run: RunFolder) -> None:
+    run.write_json(TIMING, dataclasses.asdict(speed))
+
+
+def _train(
+    model: tf.keras.Model, batches: tf.data.Dataset, num_steps: int, callbacks: Sequence[StepCallback]
+) -> None:
+    try:
+        model.fit(batches, epochs=1, steps_per_epoch=num_steps, callbacks=list(callbacks), verbose=0)
+    finally:  # Keras ends no training that raised
+        for callback in callbacks:
+            callback.on_train_end()
 
 
 def _restore(checkpoints: Checkpoints, model: tf.keras.Model, run: RunFolder) -> int:
     """The step of the newest checkpoint, restored; 0 where there is none."""
     frozen = not model.encoder.trainable
     given = encoder_sha256(model.encoder) if frozen else ""
-    start = checkpoints.restore_newest()
+    start = checkpoints.restore_newest(run.config)
     if start and frozen and encoder_sha256(model.encoder) != given:
         raise UsageError(
             f"--checkpoint={run.config.checkpoints.checkpoint} holds another encoder than when the run in "

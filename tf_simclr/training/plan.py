@@ -9,8 +9,8 @@ import tensorflow as tf
 from tf_simclr.config import Steps
 from tf_simclr.data import Source
 from tf_simclr.runs.build import describe_encoder
-from tf_simclr.runs.checkpoints import prefixes
 from tf_simclr.runs.folder import RunFolder
+from tf_simclr.runs.prefixes import saved_in
 
 
 def print_plan(
@@ -37,7 +37,7 @@ def print_plan(
 
 
 def _start(run: RunFolder) -> str:
-    if prefixes(run.checkpoints):
+    if saved_in(run.checkpoints):
         return "this run's own checkpoint"
     return run.config.checkpoints.checkpoint or "random weights"
 

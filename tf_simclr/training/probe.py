@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Callable
 from contextlib import nullcontext
 
@@ -17,12 +15,12 @@ from tf_simclr.errors import naming
 from tf_simclr.evaluation import nearest_neighbours as knn
 from tf_simclr.evaluation.features import Features
 from tf_simclr.evaluation.label_efficiency import linear_accuracy
-from tf_simclr.evaluation.logistic_regression import Labelled
+from tf_simclr.evaluation.logistic_regression import LabelledFeatures
 from tf_simclr.inputs import labelled, splits
 from tf_simclr.runs.folder import RunFolder
-from tf_simclr.training.callbacks import StepCallback
+from tf_simclr.runs.table import Table
+from tf_simclr.training.callbacks import StepCallback, due, write_scalars
 
-NAME = "probe.csv"
 NEIGHBOURS = 200
 Watchers = Callable[[int], list[StepCallback]]
 
@@ -58,7 +56,9 @@ class Probe:
         bank, queries = self._features(self._bank), self._features(self._queries)
         found = knn.nearest_neighbours(queries.values, [bank], NEIGHBOURS)
         weighted = knn.classify(found, queries.labels, self._bank.num_classes, [NEIGHBOURS])[0]
-        linear = linear_accuracy(Labelled(bank.values, bank.labels), Labelled(queries.values, queries.labels))
+        linear = linear_accuracy(
+            LabelledFeatures(bank.values, bank.labels), LabelledFeatures(queries.values, queries.labels)
+        )
         return {"probe_knn_top1": weighted.top1, "probe_linear_top1": linear}
 
     def _features(self, source: Source) -> Features:
@@ -66,30 +66,20 @@ class Probe:
 
 
 class _Every(StepCallback):
-    """Writes probe.csv and TensorBoard; rows after the start belong to work that was lost."""
+    """Writes probe.csv and TensorBoard."""
 
     def __init__(self, start: int, steps: Steps, every: int, run: RunFolder, probe: Probe) -> None:
         super().__init__(start)
-        self._steps, self._every, self._run, self._probe = steps, every, run, probe
-        path = run.path / NAME
-        rows = list(csv.DictReader(io.StringIO(path.read_text()))) if path.exists() else []
-        self._rows = [row for row in rows if int(row["step"]) <= start]
+        self._steps, self._every, self._probe = steps, every, probe
+        self._table = Table(run, "probe.csv", start)
         self._writer = tf.summary.create_file_writer(str(run.logs))
 
     def on_steps(self, before: int, step: int, logs: dict[str, float]) -> None:
-        if before // self._every == step // self._every and step < self._steps.total:
+        if not due(before, step, self._every, self._steps.total):
             return
         figures = self._probe()
-        self._rows.append({"step": str(step), **{name: f"{value:.7g}" for name, value in figures.items()}})
-        text = io.StringIO()
-        writer = csv.DictWriter(text, list(self._rows[0]), lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(self._rows)
-        self._run.write(NAME, text.getvalue())
-        with self._writer.as_default(step):
-            for name, value in figures.items():
-                tf.summary.scalar(name, value)
-        self._writer.flush()
+        self._table.append({"step": step, **figures})
+        write_scalars(self._writer, step, figures)
 
 
 def _sources(config: Config, asked: Config) -> tuple[Source, Source]:

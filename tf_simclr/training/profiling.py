@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import tensorflow as tf
 
 from tf_simclr.runs.folder import RunFolder
@@ -28,12 +30,12 @@ class Profiler(StepCallback):
     def on_steps(self, before: int, step: int, logs: dict[str, float]) -> None:
         """The next call is taken to be as long as this one."""
         if self._running and step >= self._last:
-            self.close()
+            self.on_train_end()
         elif not self._running and not self._done and step < self._last and 2 * step - before >= self._first:
             tf.profiler.experimental.start(self._logs)
             self._running = True
 
-    def close(self) -> None:
+    def on_train_end(self, logs: Mapping[str, float] | None = None) -> None:
         """Writes what was profiled; says so when that is nothing."""
         if self._running:
             tf.profiler.experimental.stop()
