@@ -22,6 +22,7 @@ with epy.lazy_imports():
     from tf_simclr.inputs import labelled
     from tf_simclr.protocols import from_scratch, results
     from tf_simclr.reports import plots
+    from tf_simclr.runs import parts
 
 COMMAND = Command(
     "label_efficiency",

@@ -13,6 +13,7 @@ from tf_simclr import data, finetune, inputs, runs, training
 from tf_simclr.config import Config
 from tf_simclr.devices import strategies
 from tf_simclr.errors import UsageError
+from tf_simclr.runs import prefixes
 from tf_simclr.training import selection
 
 
