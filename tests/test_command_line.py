@@ -181,6 +181,30 @@ def test_imports_run_one_way() -> None:
                 assert height[part] < height[own] or part == own, f"{path} imports {imported}"
 
 
+def test_no_module_imports_itself_in_a_circle() -> None:
+    paths = {_module(path): path for path in (ROOT / "tf_simclr").rglob("*.py")}
+    waiting = {
+        name: {found for one in _imports(path) for found in (one, one.rpartition(".")[0]) if found in paths}
+        - {name, *(name.rsplit(".", up)[0] for up in range(1, name.count(".") + 1))}
+        for name, path in paths.items()
+    }
+    while free := {name for name, needs in waiting.items() if not needs}:
+        waiting = {name: needs - free for name, needs in waiting.items() if name not in free}
+    assert not waiting
+
+
+def test_no_room_holds_more_than_a_sixth_of_the_lines() -> None:
+    lines: dict[str, int] = {}
+    for path in (ROOT / "tf_simclr").rglob("*.py"):
+        room = path.relative_to(ROOT / "tf_simclr").parts[0]
+        lines[room] = lines.get(room, 0) + path.read_text().count("\n")
+    assert max(lines.values()) < sum(lines.values()) / 6, lines
+
+
+def _module(path: Path) -> str:
+    return ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
+
+
 def _imports(path: Path) -> list[str]:
     names = []
     for node in ast.walk(ast.parse(path.read_text())):

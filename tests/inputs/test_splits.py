@@ -9,7 +9,7 @@ import pytest
 
 from tf_simclr import finetune, knn, label_efficiency, linear_eval, pretrain
 from tf_simclr.config import Config
-from tf_simclr.config.config import Data
+from tf_simclr.config.groups import Data
 from tf_simclr.errors import UsageError
 from tf_simclr.inputs import splits
 

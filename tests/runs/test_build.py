@@ -13,7 +13,7 @@ import tensorflow as tf
 from tf_simclr import data, inputs
 from tf_simclr.augment import ColorDistortion, GaussianBlur
 from tf_simclr.config import Config, Steps
-from tf_simclr.config.config import Data
+from tf_simclr.config.groups import Data
 from tf_simclr.devices import strategies
 from tf_simclr.models import BatchNorm
 from tf_simclr.runs import build

@@ -131,7 +131,7 @@ def test_data_with_other_classes_than_the_classifier() -> None:
     classifier = LinearClassifier(2)
 
     def require(trained: list[str], found: list[str]) -> None:
-        run = LoadedRun(Config("finetune"), 1, None, None, classifier, 0, tuple(trained), None, None)
+        run = LoadedRun(Config("finetune"), {}, 1, None, None, classifier, 0, tuple(trained), None, None)
         run.require_classes(MemorySource("data", "test", "1", found, images=[b""], labels=[0], ids=["0"]))
 
     require(["cat", "dog"], ["cat", "dog"])
