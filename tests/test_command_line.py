@@ -159,7 +159,9 @@ def test_flagfiles_parse_by_their_command_and_cite(path: Path, monkeypatch: pyte
     stated = re.search(r"python -m tf_simclr\.(\w+) .*", text)
     assert stated, "a flagfile states its command"
     assert f"--flagfile={path.relative_to(ROOT)}" in stated.group(0)
-    assert re.search(r"App\. [AB]|Sec\. \d|Table|Fig\.|authors' README|2006\.10029", text), "a citation"
+    assert re.search(
+        r"App\. [AB]|Sec\. \d|Table|Fig\.|authors' README|arXiv:\d{4}\.\d{5}|2006\.10029", text
+    ), "a citation"
     assert re.search(r"Expected:.*?(figures?\b|paper|README)", text, flags=re.DOTALL), "whose figure it is"
     arguments = [a for a in shlex.split(stated.group(0))[3:] if not a.startswith("--checkpoint=")]
     command = importlib.import_module(f"tf_simclr.{stated.group(1)}").COMMAND

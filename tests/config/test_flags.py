@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 from pathlib import Path
+from typing import ClassVar
 
 import pytest
 from etils import epath
@@ -15,6 +16,7 @@ from tf_simclr import embed, evaluate, finetune, knn, label_efficiency, linear_e
 from tf_simclr.config import Config, flags, stored
 from tf_simclr.config import config as config_lib
 from tf_simclr.errors import UsageError
+from tf_simclr.methods.method import Method
 
 COMMANDS = [
     module.COMMAND for module in (pretrain, linear_eval, finetune, knn, label_efficiency, transfer, embed)
@@ -198,3 +200,34 @@ def test_differences_leave_out_what_a_resumed_run_may_change() -> None:
 def test_groups_are_frozen() -> None:
     with pytest.raises(dataclasses.FrozenInstanceError):
         Config("pretrain").data.image_size = 3  # type: ignore[misc]
+
+
+class Mistyped(Method):
+    """Its published settings name a flag that there is none of."""
+
+    citation = "nobody's"
+    defaults: ClassVar[dict[str, float]] = {"learning_rate": 1, "lerning_rate": 2.0}
+
+
+class Published(Method):
+    defaults: ClassVar[dict[str, float]] = {"warmup_epochs": 3, "num_proj_layers": 3}
+
+
+def test_a_methods_published_settings_come_before_the_commands_defaults() -> None:
+    method = f"--method={__name__}:Published"
+    config = parse(pretrain.COMMAND, method)
+    assert (config.optimization.warmup_epochs, config.head.num_proj_layers) == (3.0, 3)
+    assert parse(pretrain.COMMAND, method, "--warmup_epochs=2.5").optimization.warmup_epochs == 2.5
+    with pytest.raises(UsageError, match="its defaults name no shared flag: lerning_rate"):
+        parse(pretrain.COMMAND, f"--method={__name__}:Mistyped")
+
+
+def test_only_the_flags_of_the_method_are_known(capsys: pytest.CaptureFixture[str]) -> None:
+    method = f"--method={__name__}:Published"
+    with pytest.raises(UsageError, match="temperature"):
+        parse(pretrain.COMMAND, method, "--temperature=1")
+    assert parse(pretrain.COMMAND, "--temperature", "0.5", "--method", "simclr").method.temperature == 0.5
+    assert pretrain.main([method, "--help"]) == 0
+    shown = capsys.readouterr().out
+    assert "--temperature" not in shown
+    assert "--proj_out_dim" in shown

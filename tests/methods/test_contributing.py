@@ -28,6 +28,7 @@ def module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     sys.modules.pop("align_uniform", None)
 
 
+@pytest.mark.slow
 def test_it_stands_what_every_method_must(module: str, tmp_path: Path) -> None:
     run_method_test(f"{module}:AlignUniform", tmp_path)
 

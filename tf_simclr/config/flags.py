@@ -64,11 +64,15 @@ def define_flags(command: Command, method: str = methods.DEFAULT) -> flags.FlagV
     values = flags.FlagValues()
     kind = methods.find(method)
     published = kind.defaults if "method" in command.groups else {}
-    for group, name, default, rules in _options(command, kind):
+    options = list(_options(command, kind))
+    if unknown := published.keys() - {name for group, name, _, _ in options if group != "method"}:
+        raise UsageError(f"--method={method}: its defaults name no shared flag: {', '.join(sorted(unknown))}")
+    for group, name, default, rules in options:
         if name in values:
             raise UsageError(f"--method={method}: its option {name!r} is a flag of every method; rename it")
         section = f"method {method}" if group == "method" else _section(group)
-        _define(values, name, published.get(name, command.defaults.get(name, default)), rules, section)
+        own = published.get(name, command.defaults.get(name, default))
+        _define(values, name, type(default)(own), rules, section)
     if "method" in command.groups:
         known = f"pretraining method: {', '.join(methods.names())}, or MODULE:CLASS"
         _define(values, "method", method, {"help": known}, "method")

@@ -30,7 +30,10 @@ def find(name: str) -> type[Method]:
         found = lookup.imported("method", name)
     elif name in names():
         module = importlib.import_module(f"{__name__}.{name}")
-        (found,) = (kind for kind in vars(module).values() if _is_own(kind, module.__name__))
+        own = [kind for kind in vars(module).values() if _is_own(kind, module.__name__)]
+        if len(own) != 1:
+            raise UsageError(f"--method={name}: methods/{name}.py has {len(own)} methods; give a file one")
+        found = own[0]
     else:
         raise UsageError(f"--method={name}: give one of {', '.join(names())}, or MODULE:CLASS")
     if not (isinstance(found, type) and issubclass(found, Method)):

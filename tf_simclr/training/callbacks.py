@@ -159,7 +159,7 @@ class Progress(StepCallback):
         )
 
     def on_steps(self, before: int, step: int, logs: dict[str, float]) -> None:
-        loss = logs.get("contrastive_loss", logs.get("loss", math.nan))
+        loss = logs.get(self._loss_name(), math.nan)
         self.bar.set_postfix_str(f"step {step}/{self._total}, loss {loss:.3f}", refresh=False)
         images = (step - before) * self._images_per_step
         if self._begin is None:
@@ -174,6 +174,10 @@ class Progress(StepCallback):
 
     def on_train_end(self, logs: Mapping[str, float] | None = None) -> None:
         self.bar.close()
+
+    def _loss_name(self) -> str:
+        method = getattr(self.model, "method", None)
+        return method.figures[0] if method is not None else "loss"
 
     def speed(self) -> Speed:
         """So far, with the processes before this one."""
