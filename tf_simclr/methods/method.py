@@ -72,7 +72,7 @@ class Method:
         return None
 
     def outputs(self, model: Any, views: tf.Tensor, training: bool) -> tuple[tf.Tensor, Rows]:
-        """h [V * n, D], and what the loss takes; here z [V * n, P]."""
+        """h [V * n, D], and what the loss takes; here z [V * n, P]. Both may be of the first views only."""
         h = model.encoder(views, training=training)
         return h, model.projection_head(h, training=training)
 

@@ -33,13 +33,15 @@ def minimize(model: Any, views: tf.Tensor, loss: Loss) -> tuple[tf.Tensor, Any]:
         model: has `represent(views, training)` -> (h, nest of rows), `method.trained`, `method.num_views`,
             and the number k of chunks as `micro_batches`.
         views: this replica's [V * n, H, W, 3], view a first, n divisible by k.
-        loss: of h [V * n, D], the nest of rows [V * n, ...] and, besides, of the variables themselves (weight
-            decay); it reaches the encoder's activations through the rows alone.
+        loss: of h [V * n, D], the nest of rows [V * n, ...] (of fewer views where not all are encoded) and,
+            besides, of the variables themselves (weight decay); it reaches the encoder's activations through
+            the rows alone.
 
     Raises:
         UsageError: n is not divisible by k.
     """
-    split = functools.partial(_split, num_views=model.method.num_views, k=model.micro_batches)
+    images = _checked_images(views, model.method.num_views, model.micro_batches)
+    split = functools.partial(_split, images=images, k=model.micro_batches)
     chunks = split(views)
     statistics = _moving_statistics(model)
     h, rows, moved = _encode(model, chunks, statistics)
@@ -67,7 +69,7 @@ def _encode(
         moved.append([tf.identity(variable) for variable in statistics])
         _assign(statistics, before)
         done = tf.nest.flatten(encoded[-1][1])
-    join = functools.partial(_join, num_views=model.method.num_views)
+    join = functools.partial(_join, images=chunks[0].shape[0] // model.method.num_views)
     h, rows = tf.nest.map_structure(lambda *parts: join(parts), *encoded)
     return h, rows, [tf.reduce_mean(tf.stack(values), axis=0) for values in zip(*moved, strict=True)]
 
@@ -117,22 +119,27 @@ def _add(a: tf.Tensor | None, b: tf.Tensor | None) -> tf.Tensor | None:
     return b if a is None else a if b is None else a + b
 
 
-def _split(views: tf.Tensor, num_views: int, k: int) -> list[tf.Tensor]:
-    """[V * n, ...], view a first, into k of [V * n/k, ...], each with all views of every k-th image."""
+def _checked_images(views: tf.Tensor, num_views: int, k: int) -> int:
+    """How many images the views are of."""
     rows = views.shape[0]
     if rows is None:
         raise UsageError(f"--micro_batches={k} needs batches of a known size: use batch(drop_remainder=True)")
     if rows % (num_views * k):
         raise UsageError(f"--micro_batches={k} does not divide the {rows // num_views} images of a replica")
-    images = tf.reshape(views, [num_views, rows // (num_views * k), k, *views.shape[1:]])
-    return [tf.reshape(images[:, :, i], [rows // k, *views.shape[1:]]) for i in range(k)]
+    return rows // num_views
 
 
-def _join(chunks: Sequence[tf.Tensor], num_views: int) -> tf.Tensor:
-    """The inverse of `_split`."""
+def _split(rows: tf.Tensor, images: int, k: int) -> list[tf.Tensor]:
+    """[V * n, ...], view a first, into k of [V * n/k, ...], each with all views of every k-th image."""
+    by_view = tf.reshape(rows, [-1, images // k, k, *rows.shape[1:]])
+    return [tf.reshape(by_view[:, :, i], [rows.shape[0] // k, *rows.shape[1:]]) for i in range(k)]
+
+
+def _join(chunks: Sequence[tf.Tensor], images: int) -> tf.Tensor:
+    """The inverse of `_split`, of chunks of `images` images."""
     rows, *rest = chunks[0].shape
-    images = [tf.reshape(chunk, [num_views, rows // num_views, *rest]) for chunk in chunks]
-    return tf.reshape(tf.stack(images, axis=2), [rows * len(chunks), *rest])
+    by_view = [tf.reshape(chunk, [rows // images, images, *rest]) for chunk in chunks]
+    return tf.reshape(tf.stack(by_view, axis=2), [rows * len(chunks), *rest])
 
 
 def _scales_loss(optimizer: Any) -> bool:

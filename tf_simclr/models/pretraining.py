@@ -158,9 +158,9 @@ class Pretraining(tf.keras.Model):
         return tf.gather(drawn, replica_id())
 
     def _online_loss(self, h: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
-        """The online classifier's loss on all views (authors' code), the replica's part of it."""
+        """The online classifier's loss on all views encoded (authors' code), the replica's part of it."""
         logits = self.classifier(tf.stop_gradient(h))  # [V * N, C]
-        labels = tf.tile(labels, [self.method.num_views])  # -1 where there is none
+        labels = tf.tile(labels, [tf.shape(h)[0] // tf.shape(labels)[0]])  # -1 where there is none
         labelled = labels >= 0
         loss = cross_entropy(logits, labels)
         self.online_loss.update_state(loss * num_replicas())
