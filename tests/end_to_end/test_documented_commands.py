@@ -15,7 +15,7 @@ from export import __main__ as export_main
 from tf_simclr.config import flags
 
 ROOT = Path(__file__).resolve().parents[2]
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 
 
 def shell_lines(page: Path) -> list[str]:
