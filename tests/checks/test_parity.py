@@ -28,6 +28,12 @@ def test_every_known_mistake_breaks_parity() -> None:
     assert output.count("\n") >= 3
 
 
+def test_rounding_of_an_exact_zero_is_no_difference() -> None:
+    one = {"statistics/mean": np.array([1e-17, -2e-17])}
+    assert parity.holds(parity.largest_differences(one, {"statistics/mean": np.array([-3e-17, 1e-16])}))
+    assert not parity.holds(parity.largest_differences(one, {"statistics/mean": np.array([0, 1e-12])}))
+
+
 def test_the_command_fails_where_parity_does(tmp_path: Path) -> None:
     script = (
         "import sys; from tf_simclr import doctor; from tf_simclr.checks import parity;"
