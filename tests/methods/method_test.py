@@ -96,8 +96,9 @@ def _after_a_step(method: methods.Method, chunks: int, batch: dict[str, tf.Tenso
 
 
 def _is_evaluated_and_exported(config: Config, folder: Path) -> None:
+    head = {name: value for name, _, value in config.options(["head"])}
     linear = Config("linear_eval").replace(
-        **TINY,
+        **{**TINY, **head},
         checkpoint=config.run.model_dir,
         model_dir=str(folder / "linear"),
         augment=False,
