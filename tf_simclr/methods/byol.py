@@ -1,0 +1,139 @@
+"""BYOL (Grill et al., 2020): predict what a moving average of the networks makes of the other view."""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+import math
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+from etils import epy
+
+from tf_simclr.methods.method import Method, Rows, Sizes
+from tf_simclr.options import option
+
+with epy.lazy_imports():
+    import tensorflow as tf
+
+    from tf_simclr import networks
+    from tf_simclr.methods import state as states
+    from tf_simclr.replicas import gather, traffic
+
+_FLOAT = 4  # bytes
+
+
+@dataclasses.dataclass(frozen=True)
+class BYOL(Method):
+    """A prediction from z is drawn to the target's z of the image's other view; there are no negatives.
+
+    The target is a moving average of encoder and projection head, which no gradient reaches.
+    """
+
+    citation: ClassVar[str] = (
+        "Grill, Strub, Altché, Tallec, Richemond, et al. Bootstrap Your Own Latent: A New Approach to "
+        "Self-Supervised Learning. NeurIPS 2020, arXiv:2006.07733."
+    )
+    figures: ClassVar[tuple[str, ...]] = ("byol_loss", "projection_std")
+    defaults: ClassVar[Mapping[str, Any]] = {  # Sec. 3.3
+        "num_proj_layers": 2,
+        "proj_hidden_dim": 4096,
+        "proj_out_dim": 256,
+        "proj_batch_norm": "hidden",
+    }
+
+    base_target_ema: float = option(
+        0.996,
+        "share of itself that the target keeps at the first step; it rises to 1 along a cosine (Sec. 3.3)",
+        minimum=0,
+        maximum=1,
+    )
+    predictor_layers: int = option(
+        2, "layers of the predictor (Sec. 3.3); 0: none, and all collapses (Table 5b)", minimum=0
+    )
+    predictor_hidden_dim: int = option(
+        4096, "width of the predictor's hidden layers (Sec. 3.3); 0: that of z", minimum=0
+    )
+
+    def state(self, model: Any, image: tf.Tensor) -> dict[str, Any]:
+        made = {"target": states.Average([model.encoder, model.projection_head], image)}
+        if self.predictor_layers:
+            made["predictor"] = new_predictor(model, image, self.predictor_layers, self.predictor_hidden_dim)
+        return made
+
+    def trained(self, model: Any) -> list[tf.keras.layers.Layer]:
+        return super().trained(model) + ([model.state["predictor"]] if self.predictor_layers else [])
+
+    def targets(self, model: Any, views: tf.Tensor, training: bool) -> tf.Tensor:
+        """The target's z [2n, P]; in training by the statistics of the batch (authors' code)."""
+        return tf.stop_gradient(model.state["target"](views, training=training))
+
+    def outputs(self, model: Any, views: tf.Tensor, training: bool) -> tuple[tf.Tensor, Rows]:
+        h, z = super().outputs(model, views, training)
+        return h, (z, model.state["predictor"](z, training=training) if self.predictor_layers else z)
+
+    def loss(
+        self, model: Any, outputs: Rows, targets: Rows, batch: Mapping[str, tf.Tensor]
+    ) -> tuple[tf.Tensor, Mapping[str, tf.Tensor]]:
+        z, predictions = outputs
+        p = tf.math.l2_normalize(predictions, axis=1)  # [2n, P]
+        other = other_view(tf.math.l2_normalize(targets, axis=1))
+        distances = tf.reduce_sum(tf.math.squared_difference(p, other), axis=1)  # 2 - 2 cos (Eq. 2)
+        loss = 2 * tf.reduce_mean(distances)  # an image's two directions are added (Sec. 3.1)
+        return gather.replica_share(loss), {"byol_loss": loss, "projection_std": channel_std(z)}
+
+    def after_step(self, model: Any, outputs: Rows, targets: Rows, batch: Mapping[str, tf.Tensor]) -> None:
+        step = model.optimizer.iterations - 1  # the optimizer has counted this one
+        model.state["target"].update(self.target_ema(step, model.total_steps))  # Eq. 1
+
+    def target_ema(self, step: int | tf.Tensor, total_steps: int) -> tf.Tensor:
+        """tau of step k out of K: 1 - (1 - tau_base) (1 + cos(pi k / K)) / 2 (Sec. 3.3)."""
+        progress = tf.cast(step, tf.float32) / total_steps if total_steps else 0.0
+        return 1 - (1 - self.base_target_ema) * (1 + tf.cos(math.pi * progress)) / 2
+
+    def sizes(self, own: int, images: int, dim: int, weights: int, replicas: int) -> Sizes:
+        """Rows with their gradients, the target, and what training the predictor takes."""
+        predictor = predictor_bytes(dim, self.predictor_layers, self.predictor_hidden_dim)
+        return Sizes(
+            loss=_FLOAT * 5 * 2 * own * dim,  # z, predictions and targets; gradients of the first two
+            state=weights + 3 * predictor,  # itself, gradient, momentum
+            exchanged=traffic.all_reduce(predictor, replicas),
+        )
+
+
+def new_predictor(model: Any, image: tf.Tensor, num_layers: int, hidden_dim: int) -> tf.keras.layers.Layer:
+    """q: z to a prediction of another z; no batch norm after its last layer."""
+    z = model.projection_head(model.encoder(image))
+    predictor = networks.ProjectionHead(
+        num_layers=num_layers,
+        out_dim=z.shape[-1],
+        batch_norm_decay=model.projection_head.batch_norm_decay,
+        global_bn=model.projection_head.global_bn,
+        hidden_dim=hidden_dim,
+        batch_norm="hidden",
+        name="predictor",
+    )
+    predictor(z)
+    return predictor
+
+
+def predictor_bytes(dim: int, num_layers: int, hidden_dim: int) -> int:
+    """Of the kernels, next to which vectors are nothing."""
+    widths = [dim, *[hidden_dim or dim] * (num_layers - 1), dim]
+    return _FLOAT * sum(a * b for a, b in itertools.pairwise(widths)) if num_layers else 0
+
+
+def other_view(rows: tf.Tensor) -> tf.Tensor:
+    """Every row's counterpart: [2n, P], view a first, to view b first."""
+    return tf.roll(rows, tf.shape(rows)[0] // 2, axis=0)
+
+
+def channel_std(z: tf.Tensor) -> tf.Tensor:
+    """Standard deviation of z / |z| over the global batch, the mean of its channels (SimSiam Fig. 2).
+
+    1 / sqrt(P) where z [2n, P] points everywhere, 0 where it has collapsed.
+    """
+    unit = tf.math.l2_normalize(tf.stop_gradient(z), axis=1)
+    own = tf.stack([tf.reduce_mean(unit, axis=0), tf.reduce_mean(tf.square(unit), axis=0)])
+    mean, square = tf.unstack(gather.sum_replicas(own) / gather.num_replicas())
+    return tf.reduce_mean(tf.sqrt(tf.maximum(square - tf.square(mean), 0.0)))
