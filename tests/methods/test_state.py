@@ -49,6 +49,13 @@ def test_an_average_has_batch_statistics_of_its_own() -> None:
     np.testing.assert_allclose(average.layers[0].layers[0].moving_mean, [0.5, 1.5])
 
 
+def test_the_layers_that_an_average_follows_are_not_its_own() -> None:
+    encoder = parity.small_encoder()
+    average = Average([encoder], tf.zeros([1, 8, 8, 3]))
+    own = {id(variable) for variable in average.variables}
+    assert own == {id(variable) for variable in average.layers[0].variables}
+
+
 def test_an_encoder_that_cannot_be_made_again_is_refused() -> None:
     class Own(tf.keras.Model):
         def call(self, images: tf.Tensor) -> tf.Tensor:
@@ -113,3 +120,4 @@ def test_state_is_kept_and_resumed_and_seen_by_nobody(tmp_path: Path) -> None:
     run = runs.load_run(str(tmp_path / "run"))
     assert run.step == 6
     assert not hasattr(run, "state")
+    assert sum(name.startswith("model/encoder/") for name in stored) == len(run.encoder.variables)

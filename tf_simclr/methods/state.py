@@ -33,11 +33,12 @@ class Average(tf.Module):
         with tf.variable_creator_scope(_moved_on_replicas):
             self.layers = [_copy(layer) for layer in layers]
             self(example)
-        self._pairs: list[tuple[tf.Variable, tf.Variable]] = []
+        pairs: list[tuple[tf.Variable, tf.Variable]] = []
         for copy, layer in zip(self.layers, layers, strict=True):
             for average, variable in zip(copy.variables, layer.variables, strict=True):
                 average.assign(variable)
-            self._pairs += zip(copy.trainable_variables, layer.trainable_variables, strict=True)
+            pairs += zip(copy.trainable_variables, layer.trainable_variables, strict=True)
+        self._pairs = lambda: pairs  # a list would be part of the module, and the layers be saved by its name
 
     def __call__(self, inputs: tf.Tensor, training: bool = False) -> tf.Tensor:
         for layer in self.layers:
@@ -46,7 +47,7 @@ class Average(tf.Module):
 
     def update(self, momentum: float | tf.Tensor) -> None:
         """average <- momentum * average + (1 - momentum) * weight."""
-        for average, variable in self._pairs:
+        for average, variable in self._pairs():
             share = tf.cast(momentum, average.dtype)
             average.assign(share * average + (1 - share) * tf.convert_to_tensor(variable))
 
