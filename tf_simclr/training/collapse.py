@@ -8,6 +8,7 @@ from collections.abc import Callable
 
 import numpy as np
 import tensorflow as tf
+from threadpoolctl import threadpool_limits
 
 from tf_simclr import inputs
 from tf_simclr.config import Config, Steps
@@ -81,7 +82,8 @@ def effective_rank(h: np.ndarray) -> float:
     """
     if not np.isfinite(h).all():
         return float("nan")
-    singular = np.linalg.svd(h - h.mean(axis=0), compute_uv=False)
+    with threadpool_limits(1):  # several threads wait for each other on a machine that has other work
+        singular = np.linalg.svd(h - h.mean(axis=0), compute_uv=False)
     shares = singular[singular > 0] / max(singular.sum(), np.finfo(h.dtype).tiny)
     return float(np.exp(-(shares * np.log(shares)).sum())) if len(shares) else 0.0
 
