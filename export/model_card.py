@@ -28,6 +28,7 @@ _CARD = """# {title}, step {step}
 | image size | {image_size} px |
 | top-1 | {top1} |
 | code | tf_simclr {version}, commit {commit} |
+| weights | {weights} |
 | weights, SHA-256 | `{sha}` |
 
 ## Use
@@ -49,6 +50,8 @@ The weights carry what the data set holds, its gaps and biases included; measure
 relying on them. No augmentation and no mean or deviation is applied inside. `export.json` has the whole
 configuration.
 {citation}"""
+
+_MOMENTUM = "the moving average of the trained ones that the method keeps (momentum encoder)"
 
 _CITATION = """
 ## Citation
@@ -81,7 +84,7 @@ def text(facts: Mapping[str, Any]) -> str:
         step=facts["step"],
         what=_WHAT[model].format(**sizes),
         encoder=_encoder(config.get("encoder", {})),
-        pretrained_by=_pretraining(pretrained),
+        pretrained_by=_teaching(config) + _pretraining(pretrained),
         citation=_CITATION.format(text=citation) if citation else "",
         dataset=config.get("data", {}).get("dataset") or "unknown",
         command=config.get("command", "unknown"),
@@ -89,6 +92,7 @@ def text(facts: Mapping[str, Any]) -> str:
         top1="unknown" if top1 is None else f"{top1:.2f} %",
         version=facts["versions"]["tf_simclr"],
         commit=facts["git_commit"] or "unknown",
+        weights=_MOMENTUM if facts.get("momentum_encoder") else "as trained",
         sha=facts["weights_sha256"],
         bytes="" if model == "projection_head" else _BYTES.format(image_size=facts["image_size"]),
     )
@@ -107,6 +111,17 @@ def _title(pretrained: Mapping[str, Any], method: methods.Method | None) -> str:
     if method is not None:
         return type(method).__name__
     return pretrained["method"]["name"] if pretrained else "Supervised"
+
+
+def _teaching(config: Mapping[str, Any]) -> str:
+    """What taught a student, or the student that a later command started from."""
+    tree: Mapping[str, Any] | None = config
+    while tree is not None and "taught_by" not in tree:
+        tree = tree.get("pretrained_by")
+    if tree is None:
+        return ""
+    teacher = tree["taught_by"]
+    return f"a teacher ({_encoder(teacher.get('encoder', {}))}, by {teacher['command']}), pretrained by "
 
 
 def _pretraining(pretrained: Mapping[str, Any]) -> str:

@@ -17,7 +17,7 @@ with epy.lazy_imports():
     from tf_simclr.devices import strategies
     from tf_simclr.protocols import predictions, preview, results
     from tf_simclr.runs import build
-    from tf_simclr.training import between_epochs, probe
+    from tf_simclr.training import between_epochs, collapse, probe
 
 _VIEWS, _RUN = "data views augmentation", "probe preview checkpoints devices profile run"
 COMMAND = Command(
@@ -49,7 +49,10 @@ def pretrain(config: Config) -> dict[str, Any] | None:
     batches = inputs.pretraining_batches(config, source, model.augmentations.num_uniforms)
     probes = probe.watchers(config, model, steps, run)
     epochs = between_epochs.watchers(config, model, source, steps)
-    speed = training.fit(model, batches, steps, run, lambda start: [*epochs(start), *probes(start)])
+    spread = collapse.watchers(config, model, source, steps, run)
+    speed = training.fit(
+        model, batches, steps, run, lambda start: [*epochs(start), *probes(start), *spread(start)]
+    )
 
     preview.keep(run, source)
     accuracy = predictions.of_online_classifier(run, model, test)

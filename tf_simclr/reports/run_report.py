@@ -18,6 +18,7 @@ PICTURES = (
     ("tsne.png", "t-SNE of h and z (Fig. B.4)"),
 )
 CURVES = (
+    ("collapse.csv", "Collapse: spread of z (1 healthy, 0 collapsed) and effective rank of h"),
     ("probe.csv", "Probes of the frozen encoder during pretraining"),
     ("validation.csv", "Held-out labelled images"),
 )
