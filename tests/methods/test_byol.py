@@ -15,7 +15,8 @@ from tf_simclr import pretrain
 from tf_simclr.checks import parity
 from tf_simclr.config import Config, flags
 from tf_simclr.errors import UsageError
-from tf_simclr.methods.byol import BYOL, channel_std
+from tf_simclr.methods.byol import BYOL
+from tf_simclr.methods.prediction import channel_std
 from tf_simclr.models import Pretraining
 
 WORKER = Path(__file__).with_name("predicting_worker.py")

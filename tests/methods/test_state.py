@@ -19,6 +19,7 @@ from tf_simclr.methods.method import Method
 from tf_simclr.methods.state import Average, Queue
 from tf_simclr.networks import BatchNorm, ProjectionHead
 from tf_simclr.replicas.gather import replica_share
+from tf_simclr.runs import build
 
 
 def test_an_average_starts_equal_and_follows() -> None:
@@ -54,6 +55,18 @@ def test_the_layers_that_an_average_follows_are_not_its_own() -> None:
     average = Average([encoder], tf.zeros([1, 8, 8, 3]))
     own = {id(variable) for variable in average.variables}
     assert own == {id(variable) for variable in average.layers[0].variables}
+
+
+def test_a_pretraining_that_goes_on_from_a_checkpoint_averages_its_weights(tmp_path: Path) -> None:
+    tiny = {**TINY, "method": f"{__name__}:WithState", "train_batch_size": 64, "train_steps": 1}
+    first = Config("pretrain").replace(**tiny, model_dir=str(tmp_path / "first"))
+    pretrain.pretrain(first)
+    config = first.replace(checkpoint=str(tmp_path / "first"), seed=1)
+    model = build.pretraining(config, 10, config.steps(1437))
+    runs.initialize_encoder(model, config)
+    average = model.state["target"].layers[0]
+    for copy, variable in zip(average.variables, model.encoder.variables, strict=True):
+        np.testing.assert_array_equal(copy, variable)
 
 
 def test_an_encoder_that_cannot_be_made_again_is_refused() -> None:

@@ -12,7 +12,7 @@ from tf_simclr.methods.method import Method
 __all__ = ["DEFAULT", "Method", "find", "name_of", "names"]
 
 DEFAULT = "simclr"
-_SHARED = ("method", "state")
+_SHARED = ("method", "prediction", "state")
 
 
 def names() -> list[str]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import itertools
 import math
 from collections.abc import Mapping
 from typing import Any, ClassVar
@@ -16,7 +15,7 @@ from tf_simclr.options import option
 with epy.lazy_imports():
     import tensorflow as tf
 
-    from tf_simclr import networks
+    from tf_simclr.methods import prediction
     from tf_simclr.methods import state as states
     from tf_simclr.replicas import gather, traffic
 
@@ -58,7 +57,9 @@ class BYOL(Method):
     def state(self, model: Any, image: tf.Tensor) -> dict[str, Any]:
         made = {"target": states.Average([model.encoder, model.projection_head], image)}
         if self.predictor_layers:
-            made["predictor"] = new_predictor(model, image, self.predictor_layers, self.predictor_hidden_dim)
+            made["predictor"] = prediction.new_predictor(
+                model, image, self.predictor_layers, self.predictor_hidden_dim
+            )
         return made
 
     def trained(self, model: Any) -> list[tf.keras.layers.Layer]:
@@ -77,10 +78,10 @@ class BYOL(Method):
     ) -> tuple[tf.Tensor, Mapping[str, tf.Tensor]]:
         z, predictions = outputs
         p = tf.math.l2_normalize(predictions, axis=1)  # [2n, P]
-        other = other_view(tf.math.l2_normalize(targets, axis=1))
+        other = prediction.other_view(tf.math.l2_normalize(targets, axis=1))
         distances = tf.reduce_sum(tf.math.squared_difference(p, other), axis=1)  # 2 - 2 cos (Eq. 2)
         loss = 2 * tf.reduce_mean(distances)  # an image's two directions are added (Sec. 3.1)
-        return gather.replica_share(loss), {"byol_loss": loss, "projection_std": channel_std(z)}
+        return gather.replica_share(loss), {"byol_loss": loss, "projection_std": prediction.channel_std(z)}
 
     def after_step(self, model: Any, outputs: Rows, targets: Rows, batch: Mapping[str, tf.Tensor]) -> None:
         step = model.optimizer.iterations - 1  # the optimizer has counted this one
@@ -93,47 +94,9 @@ class BYOL(Method):
 
     def sizes(self, own: int, images: int, dim: int, weights: int, replicas: int) -> Sizes:
         """Rows with their gradients, the target, and what training the predictor takes."""
-        predictor = predictor_bytes(dim, self.predictor_layers, self.predictor_hidden_dim)
+        predictor = prediction.predictor_bytes(dim, self.predictor_layers, self.predictor_hidden_dim)
         return Sizes(
             loss=_FLOAT * 5 * 2 * own * dim,  # z, predictions and targets; gradients of the first two
             state=weights + 3 * predictor,  # itself, gradient, momentum
             exchanged=traffic.all_reduce(predictor, replicas),
         )
-
-
-def new_predictor(model: Any, image: tf.Tensor, num_layers: int, hidden_dim: int) -> tf.keras.layers.Layer:
-    """q: z to a prediction of another z; no batch norm after its last layer."""
-    z = model.projection_head(model.encoder(image))
-    predictor = networks.ProjectionHead(
-        num_layers=num_layers,
-        out_dim=z.shape[-1],
-        batch_norm_decay=model.projection_head.batch_norm_decay,
-        global_bn=model.projection_head.global_bn,
-        hidden_dim=hidden_dim,
-        batch_norm="hidden",
-        name="predictor",
-    )
-    predictor(z)
-    return predictor
-
-
-def predictor_bytes(dim: int, num_layers: int, hidden_dim: int) -> int:
-    """Of the kernels, next to which vectors are nothing."""
-    widths = [dim, *[hidden_dim or dim] * (num_layers - 1), dim]
-    return _FLOAT * sum(a * b for a, b in itertools.pairwise(widths)) if num_layers else 0
-
-
-def other_view(rows: tf.Tensor) -> tf.Tensor:
-    """Every row's counterpart: [2n, P], view a first, to view b first."""
-    return tf.roll(rows, tf.shape(rows)[0] // 2, axis=0)
-
-
-def channel_std(z: tf.Tensor) -> tf.Tensor:
-    """Standard deviation of z / |z| over the global batch, the mean of its channels (SimSiam Fig. 2).
-
-    1 / sqrt(P) where z [2n, P] points everywhere, 0 where it has collapsed.
-    """
-    unit = tf.math.l2_normalize(tf.stop_gradient(z), axis=1)
-    own = tf.stack([tf.reduce_mean(unit, axis=0), tf.reduce_mean(tf.square(unit), axis=0)])
-    mean, square = tf.unstack(gather.sum_replicas(own) / gather.num_replicas())
-    return tf.reduce_mean(tf.sqrt(tf.maximum(square - tf.square(mean), 0.0)))

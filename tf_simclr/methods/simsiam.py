@@ -8,13 +8,13 @@ from typing import Any, ClassVar
 
 from etils import epy
 
-from tf_simclr.methods.byol import channel_std, new_predictor, other_view, predictor_bytes
 from tf_simclr.methods.method import Method, Rows, Sizes
 from tf_simclr.options import option
 
 with epy.lazy_imports():
     import tensorflow as tf
 
+    from tf_simclr.methods import prediction
     from tf_simclr.replicas import gather, traffic
 
 _FLOAT = 4  # bytes
@@ -45,7 +45,11 @@ class SimSiam(Method):
     def state(self, model: Any, image: tf.Tensor) -> dict[str, Any]:
         if not self.predictor_layers:
             return {}
-        return {"predictor": new_predictor(model, image, self.predictor_layers, self.predictor_hidden_dim)}
+        return {
+            "predictor": prediction.new_predictor(
+                model, image, self.predictor_layers, self.predictor_hidden_dim
+            )
+        }
 
     def trained(self, model: Any) -> list[tf.keras.layers.Layer]:
         return super().trained(model) + ([model.state["predictor"]] if self.predictor_layers else [])
@@ -59,13 +63,13 @@ class SimSiam(Method):
     ) -> tuple[tf.Tensor, Mapping[str, tf.Tensor]]:
         z, predictions = outputs
         p = tf.math.l2_normalize(predictions, axis=1)  # [2n, P]
-        other = tf.stop_gradient(other_view(tf.math.l2_normalize(z, axis=1)))
+        other = tf.stop_gradient(prediction.other_view(tf.math.l2_normalize(z, axis=1)))
         loss = -tf.reduce_mean(tf.reduce_sum(p * other, axis=1))  # of both directions (Eq. 1, 4)
-        return gather.replica_share(loss), {"simsiam_loss": loss, "projection_std": channel_std(z)}
+        return gather.replica_share(loss), {"simsiam_loss": loss, "projection_std": prediction.channel_std(z)}
 
     def sizes(self, own: int, images: int, dim: int, weights: int, replicas: int) -> Sizes:
         """Rows with their gradients, and what training the predictor takes."""
-        predictor = predictor_bytes(dim, self.predictor_layers, self.predictor_hidden_dim)
+        predictor = prediction.predictor_bytes(dim, self.predictor_layers, self.predictor_hidden_dim)
         return Sizes(
             loss=_FLOAT * 4 * 2 * own * dim,  # z and predictions with gradients
             state=3 * predictor,  # itself, gradient, momentum

@@ -5,7 +5,7 @@ All of it lives in the strategy's scope, is equal on all replicas, and is saved 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import tensorflow as tf
@@ -33,23 +33,30 @@ class Average(tf.Module):
         with tf.variable_creator_scope(_moved_on_replicas):
             self.layers = [_copy(layer) for layer in layers]
             self(example)
-        pairs: list[tuple[tf.Variable, tf.Variable]] = []
-        for copy, layer in zip(self.layers, layers, strict=True):
-            for average, variable in zip(copy.variables, layer.variables, strict=True):
-                average.assign(variable)
-            pairs += zip(copy.trainable_variables, layer.trainable_variables, strict=True)
-        self._pairs = lambda: pairs  # a list would be part of the module, and the layers be saved by its name
+        followed = list(layers)
+        self._followed = lambda: followed  # a list would be part of the module, and be saved under its name
+        self.restart()
 
     def __call__(self, inputs: tf.Tensor, training: bool = False) -> tf.Tensor:
         for layer in self.layers:
             inputs = layer(inputs, training=training)
         return inputs
 
+    def restart(self) -> None:
+        """Makes the copies equal to the layers, statistics included."""
+        for copy, layer in zip(self.layers, self._followed(), strict=True):
+            for average, variable in zip(copy.variables, layer.variables, strict=True):
+                average.assign(variable)
+
     def update(self, momentum: float | tf.Tensor) -> None:
         """average <- momentum * average + (1 - momentum) * weight."""
         for average, variable in self._pairs():
             share = tf.cast(momentum, average.dtype)
             average.assign(share * average + (1 - share) * tf.convert_to_tensor(variable))
+
+    def _pairs(self) -> Iterator[tuple[tf.Variable, tf.Variable]]:
+        for copy, layer in zip(self.layers, self._followed(), strict=True):
+            yield from zip(copy.trainable_variables, layer.trainable_variables, strict=True)
 
 
 class Queue(tf.Module):

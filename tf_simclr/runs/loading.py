@@ -12,6 +12,7 @@ from tf_simclr.config import Config, stored
 from tf_simclr.data import Source
 from tf_simclr.errors import UsageError
 from tf_simclr.inputs import splits
+from tf_simclr.methods.state import Average
 from tf_simclr.models import Classifier, LinearClassifier, Pretraining, ProjectionHead
 from tf_simclr.networks import Encoder
 from tf_simclr.runs import checkpoints, prefixes
@@ -143,11 +144,17 @@ def load_momentum_encoder(checkpoint: str) -> LoadedRun:
 
 
 def initialize_encoder(model: Pretraining | Classifier, config: Config) -> None:
-    """Fills encoder and projection head from --checkpoint; without one they keep their random weights."""
+    """Fills encoder and projection head from --checkpoint; without one they keep their random weights.
+
+    Moving averages start equal to what was filled.
+    """
     checkpoint = config.checkpoints.checkpoint
     if checkpoint:
         parts = {"encoder": model.encoder, "projection_head": model.projection_head}
         checkpoints.load_parts(prefixes.find(checkpoint), parts, config)
+        for kept in (getattr(model, "state", None) or {}).values():
+            if isinstance(kept, Average):
+                kept.restart()
 
 
 def frozen_encoder(config: Config) -> tuple[Encoder, int]:

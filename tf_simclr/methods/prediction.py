@@ -1,0 +1,51 @@
+"""What methods share that predict one projection from another: predictor, pairs, a sign of collapse."""
+
+from __future__ import annotations
+
+import itertools
+from typing import Any
+
+import tensorflow as tf
+
+from tf_simclr import networks
+from tf_simclr.replicas import gather
+
+_FLOAT = 4  # bytes
+
+
+def new_predictor(model: Any, image: tf.Tensor, num_layers: int, hidden_dim: int) -> tf.keras.layers.Layer:
+    """q: z to a prediction of another z; no batch norm after its last layer."""
+    z = model.projection_head(model.encoder(image))
+    predictor = networks.ProjectionHead(
+        num_layers=num_layers,
+        out_dim=z.shape[-1],
+        batch_norm_decay=model.projection_head.batch_norm_decay,
+        global_bn=model.projection_head.global_bn,
+        hidden_dim=hidden_dim,
+        batch_norm="hidden",
+        name="predictor",
+    )
+    predictor(z)
+    return predictor
+
+
+def predictor_bytes(dim: int, num_layers: int, hidden_dim: int) -> int:
+    """Of the kernels, next to which vectors are nothing."""
+    widths = [dim, *[hidden_dim or dim] * (num_layers - 1), dim]
+    return _FLOAT * sum(a * b for a, b in itertools.pairwise(widths)) if num_layers else 0
+
+
+def other_view(rows: tf.Tensor) -> tf.Tensor:
+    """Every row's counterpart: [2n, P], view a first, to view b first."""
+    return tf.roll(rows, tf.shape(rows)[0] // 2, axis=0)
+
+
+def channel_std(z: tf.Tensor) -> tf.Tensor:
+    """Standard deviation of z / |z| over the global batch, the mean of its channels (SimSiam Fig. 2).
+
+    1 / sqrt(P) where z [2n, P] points everywhere, 0 where it has collapsed.
+    """
+    unit = tf.math.l2_normalize(tf.stop_gradient(z), axis=1)
+    own = tf.stack([tf.reduce_mean(unit, axis=0), tf.reduce_mean(tf.square(unit), axis=0)])
+    mean, square = tf.unstack(gather.sum_replicas(own) / gather.num_replicas())
+    return tf.reduce_mean(tf.sqrt(tf.maximum(square - tf.square(mean), 0.0)))
