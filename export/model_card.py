@@ -73,7 +73,7 @@ def text(facts: Mapping[str, Any]) -> str:
     method = _method(pretrained)
     citation = method.citation if method is not None else ""
     sizes = {
-        "method": _title(pretrained, method),
+        "method": _title(config, pretrained, method),
         "D": facts["representation_dim"],
         "P": facts["projection_dim"],
         "C": facts["num_classes"],
@@ -107,10 +107,19 @@ def _method(pretrained: Mapping[str, Any]) -> methods.Method | None:
         return None
 
 
-def _title(pretrained: Mapping[str, Any], method: methods.Method | None) -> str:
+def _title(config: Mapping[str, Any], pretrained: Mapping[str, Any], method: methods.Method | None) -> str:
     if method is not None:
         return type(method).__name__
-    return pretrained["method"]["name"] if pretrained else "Supervised"
+    return pretrained["method"]["name"] if pretrained else _without_pretraining(config)
+
+
+def _without_pretraining(config: Mapping[str, Any]) -> str:
+    """What the first run of the chain left an encoder as."""
+    while config.get("pretrained_by"):
+        config = config["pretrained_by"]
+    if config.get("checkpoints", {}).get("checkpoint") != "":
+        return "Unknown"
+    return "Supervised" if config["command"] == "finetune" else "Untrained"
 
 
 def _teaching(config: Mapping[str, Any]) -> str:

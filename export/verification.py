@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import tensorflow as tf
@@ -32,7 +32,10 @@ def vector_cases(width: int) -> list[np.ndarray]:
 def arrays(
     root: tf.train.Checkpoint, cases: Sequence[np.ndarray], layers: Sequence[tf.keras.layers.Layer]
 ) -> dict[str, np.ndarray]:
-    """Keys `inputs_{i}`, `inference_{i}`, `training_{i}`; the statistics of `layers` stay as they were.
+    """Keys `inputs_{i}`, `inference_{i}`, `training_{i}`, `moves`; `layers` stay as they were.
+
+    `moves` says of each variable whether training=True moves it. Layers that draw at random have no
+    `training_{i}`.
 
     Args:
         root: what `signatures.reusable` made of the live layers, before any saving. It runs in graph mode, as
@@ -42,13 +45,24 @@ def arrays(
     """
     before = [layer.get_weights() for layer in layers]
     found = {f"inputs_{index}": inputs for index, inputs in enumerate(cases)}
+    moves = np.zeros([sum(len(layer.variables) for layer in layers)], bool)
+
+    def answer(live: Callable[[tf.Tensor], tf.Tensor], inputs: np.ndarray) -> np.ndarray:
+        kept = [variable.numpy() for layer in layers for variable in layer.variables]
+        value = live(tf.constant(inputs)).numpy()
+        now = [variable.numpy() for layer in layers for variable in layer.variables]
+        moves[:] |= [not np.array_equal(a, b) for a, b in zip(kept, now, strict=True)]
+        for layer, weights in zip(layers, before, strict=True):
+            layer.set_weights(weights)
+        return value
+
     with tf.device("/CPU:0"):
-        for mode, live in (("inference", root.serve), ("training", root.serve_training)):
+        for index, inputs in enumerate(cases):
+            found[f"inference_{index}"] = answer(root.serve, inputs)
+        if np.array_equal(answer(root.serve_training, cases[0]), answer(root.serve_training, cases[0])):
             for index, inputs in enumerate(cases):
-                found[f"{mode}_{index}"] = live(tf.constant(inputs)).numpy()
-                for layer, weights in zip(layers, before, strict=True):
-                    layer.set_weights(weights)
-    return found
+                found[f"training_{index}"] = answer(root.serve_training, inputs)
+    return {**found, "moves": moves}
 
 
 def encoded_images(preprocess: Preprocess, image_size: int) -> dict[str, np.ndarray]:

@@ -16,7 +16,7 @@ from tf_simclr.errors import UsageError
 with epy.lazy_imports():
     import tensorflow as tf
 
-    from tf_simclr import data, inputs, networks, runs, training
+    from tf_simclr import data, files, inputs, networks, runs, training
     from tf_simclr.devices import strategies
     from tf_simclr.evaluation import label_efficiency as few_labels
     from tf_simclr.inputs import labelled
@@ -50,7 +50,7 @@ def label_efficiency(config: Config) -> dict[str, Any]:
 
     rows = compare(config, encoder, train, test)
     print(_table(rows))
-    (run.path / "label_efficiency.png").write_bytes(plots.label_efficiency(rows))
+    files.write_whole(run.path / "label_efficiency.png", plots.label_efficiency(rows))
     return results.conclude(
         run, step, num_eval_examples=test.num_examples, eval_split=test.split, **_figures(rows)
     )

@@ -30,10 +30,13 @@ def parse(flag: str, text: str) -> Call:
         if match is None:
             raise ValueError("no name")
         call = ast.parse(f"_({match.group(2) or ''})", mode="eval").body
-        if not isinstance(call, ast.Call) or call.args or any(not word.arg for word in call.keywords):
+        if not isinstance(call, ast.Call) or not isinstance(call.func, ast.Name) or call.args:
             raise ValueError("arguments are key=value")
-        return Call(match.group(1), {str(word.arg): ast.literal_eval(word.value) for word in call.keywords})
-    except (ValueError, SyntaxError) as error:
+        arguments = {word.arg: ast.literal_eval(word.value) for word in call.keywords if word.arg}
+        if len(arguments) < len(call.keywords):
+            raise ValueError("a key stands twice, or is none")
+        return Call(match.group(1), arguments)
+    except (ValueError, SyntaxError, TypeError) as error:
         raise UsageError(
             f"--{flag}={text}: give NAME, MODULE:NAME, or either with (key=value, ...)"
         ) from error
@@ -51,7 +54,7 @@ def imported(flag: str, name: str) -> Any:
         for part in attribute.split("."):
             found = getattr(found, part)
         return found
-    except (ImportError, AttributeError) as error:
+    except (ImportError, AttributeError, ValueError, TypeError, SyntaxError) as error:
         raise UsageError(
             f"--{flag}={name}: cannot be imported ({error}); MODULE is looked for from the folder that the "
             "command runs in"
@@ -62,9 +65,9 @@ def _module(name: str) -> Any:
     """The module; an attribute of one where it is no file of its own, as TensorFlow's `keras` is."""
     try:
         return importlib.import_module(name)
-    except ModuleNotFoundError:
+    except ModuleNotFoundError as error:
         parent, _, last = name.rpartition(".")
-        if not parent:
+        if not parent or not name.startswith(error.name or name):
             raise
         return getattr(_module(parent), last)
 
@@ -85,7 +88,9 @@ def call(flag: str, text: str, makers: dict[str, Any] | None = None) -> Any:
         raise UsageError(f"--{flag}={text}: {name!r} is none of {known}")
     try:
         return maker(**arguments)
-    except TypeError as error:
+    except UsageError:
+        raise
+    except (TypeError, ValueError) as error:
         raise UsageError(f"--{flag}={text}: {error}") from error
 
 

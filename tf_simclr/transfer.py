@@ -17,7 +17,7 @@ from tf_simclr.progress import progress_bar
 with epy.lazy_imports():
     import numpy as np
 
-    from tf_simclr import data, inputs, networks, runs, training
+    from tf_simclr import data, files, inputs, networks, runs, training
     from tf_simclr.devices import strategies
     from tf_simclr.evaluation import features, logistic_regression, metrics
     from tf_simclr.inputs import labelled, splits
@@ -154,7 +154,7 @@ def _keep(
         class_names=np.array(source.class_names, dtype=str),
     )
     picture = plots.l2_path(result.path, result.l2, metric)
-    (run.path / f"l2_path_{datasets.slug(source.name)}.png").write_bytes(picture)
+    files.write_whole(run.path / f"l2_path_{datasets.slug(source.name)}.png", picture)
 
 
 def _row(

@@ -85,6 +85,7 @@ def test_solarisation_is_drawn_by_image() -> None:
         ("color(strength=open('x'))", "give NAME, MODULE:NAME"),
         ("color|blur|blur", "has lists for 3 views, the method has 2"),
         ("color,", "give NAME"),
+        ("builtins:dict", "builtins:dict makes no operation"),
     ],
 )
 def test_mistakes_are_one_line_that_names_the_flag(text: str, words: str) -> None:

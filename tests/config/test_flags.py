@@ -17,6 +17,7 @@ from tf_simclr.config import Config, flags, stored
 from tf_simclr.config import config as config_lib
 from tf_simclr.errors import UsageError
 from tf_simclr.methods.method import Method
+from tf_simclr.options import option
 
 COMMANDS = [
     module.COMMAND for module in (pretrain, linear_eval, finetune, knn, label_efficiency, transfer, embed)
@@ -231,3 +232,39 @@ def test_only_the_flags_of_the_method_are_known(capsys: pytest.CaptureFixture[st
     shown = capsys.readouterr().out
     assert "--temperature" not in shown
     assert "--proj_out_dim" in shown
+
+
+@dataclasses.dataclass(frozen=True)
+class Named(Method):
+    name: str = option("x", "an option that hides the method's name")
+
+
+class Undecorated(Method):
+    strength: float = option(1.0, "never seen")
+
+
+class OfAnotherType(Method):
+    defaults: ClassVar[dict[str, object]] = {"train_epochs": 0.5}
+
+
+class Policy(Method):
+    defaults: ClassVar[dict[str, str]] = {"augmentations": "color,blur"}
+
+
+@pytest.mark.parametrize(
+    ("method", "words"),
+    [
+        ("Named", "its option 'name'"),
+        ("Undecorated", "decorate it with @dataclasses.dataclass"),
+        ("OfAnotherType", "its default of --train_epochs, 0.5, is no int"),
+    ],
+)
+def test_methods_that_would_lose_an_option_are_refused(method: str, words: str) -> None:
+    with pytest.raises(UsageError, match=words):
+        parse(pretrain.COMMAND, f"--method={__name__}:{method}")
+
+
+def test_flags_cfg_empties_what_a_method_publishes(tmp_path: Path) -> None:
+    config = parse(pretrain.COMMAND, f"--method={__name__}:Policy", "--augmentations=")
+    (tmp_path / "flags.cfg").write_text(flags.flagfile(pretrain.COMMAND, config))
+    assert parse(pretrain.COMMAND, f"--flagfile={tmp_path / 'flags.cfg'}") == config

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import importlib
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -11,6 +12,7 @@ import pytest
 
 from tf_simclr import finetune, knn, linear_eval, pretrain, runs
 from tf_simclr.config import Config, stored
+from tf_simclr.config.config import differences
 from tf_simclr.errors import UsageError
 from tf_simclr.methods.simclr import SimCLR
 
@@ -89,7 +91,7 @@ def test_old_and_new_options_that_are_not_known_are_refused(tmp_path: Path) -> N
     for group in ("objective", "method"):
         (tmp_path / "config.json").write_text(json.dumps({**OLD, group: {"of_tomorrow": 1}}))
         with pytest.raises(UsageError, match="cannot be used"):
-            stored.read_tree(tmp_path)
+            stored.read_config(tmp_path)
 
 
 def test_options_of_another_method_follow_it() -> None:
@@ -97,3 +99,45 @@ def test_options_of_another_method_follow_it() -> None:
     assert config.replace(method="simclr").method == SimCLR(temperature=0.5)
     with pytest.raises(UsageError, match="--method=nobody"):
         config.replace(method="nobody")
+
+
+@pytest.mark.parametrize(
+    ("command", "options"),
+    [
+        ("finetune", {"fine_tune_after_block": 3, "select_on_validation": True, "label_fraction": 0.5}),
+        ("transfer", {"datasets": "dtd,cifar10"}),
+        ("embed", {"layer": "z"}),
+        ("label_efficiency", {"draws_labels_per_class": "3", "num_draws": 2}),
+        ("linear_eval", {"seeds": "1,2", "augment": False}),
+    ],
+)
+def test_an_evaluation_of_the_old_form_keeps_its_options(command: str, options: dict, tmp_path: Path) -> None:
+    asked = Config(command).replace(dataset="digits", model_dir="x", **options)
+    old = {**asked.to_tree(), "objective": {"temperature": 0.5}}
+    del old["method"]
+    (tmp_path / "config.json").write_text(json.dumps(old))
+    groups = importlib.import_module(f"tf_simclr.{command}").COMMAND.stored_groups
+    assert differences(asked, stored.read_config(tmp_path), groups) == []
+
+
+def test_a_run_is_not_resumed_from_another_source(tiny: Make, pretrained: Config) -> None:
+    source = tiny()
+    pretrain.pretrain(source)
+    config = tiny("knn", checkpoint=source.run.model_dir)
+    knn.knn(config)
+    other = tree_of(source)
+    other["method"]["temperature"] = 0.9
+    (Path(source.run.model_dir) / "config.json").write_text(json.dumps(other))
+    with pytest.raises(UsageError, match="is another run than when the one in --model_dir"):
+        knn.knn(config)
+    assert tree_of(config)["pretrained_by"]["method"]["temperature"] != 0.9
+
+
+def test_a_run_of_a_method_that_is_not_at_hand_is_evaluated(tmp_path: Path) -> None:
+    tree = Config("pretrain").replace(dataset="digits").to_tree()
+    tree["method"] = {"name": "somebodys_module:Method", "strength": 3}
+    (tmp_path / "config.json").write_text(json.dumps(tree))
+    assert stored.stored_config(str(tmp_path)).data.dataset == "digits"
+    assert stored.read_tree(tmp_path) == tree
+    with pytest.raises(UsageError, match="somebodys_module"):
+        stored.read_config(tmp_path)

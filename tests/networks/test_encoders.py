@@ -10,7 +10,9 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from export.saved_model import export_run
+from export import verify
+from export.parts import Models
+from export.saved_model import export_models, export_run
 from tests.small_runs import TINY
 from tf_simclr import finetune, knn, linear_eval, pretrain, runs
 from tf_simclr.config import Config
@@ -37,6 +39,24 @@ def small(width: int = 6) -> tf.keras.Model:
 
 def flat() -> tf.keras.Model:
     return tf.keras.Sequential([tf.keras.Input([None, None, 3]), tf.keras.layers.Conv2D(4, 3)])
+
+
+def of_64_pixels() -> tf.keras.Model:
+    return tf.keras.Sequential([tf.keras.Input([64, 64, 3]), tf.keras.layers.Flatten()])
+
+
+def drawing() -> tf.keras.Model:
+    """What EfficientNet has: a counter that is no float, a frozen layer, dropout."""
+    return tf.keras.Sequential(
+        [
+            tf.keras.Input([None, None, 3]),
+            tf.keras.layers.Normalization(),
+            tf.keras.layers.Conv2D(6, 3, 2, trainable=False),
+            tf.keras.layers.BatchNormalization(),
+            tf.keras.layers.Dropout(0.5),
+            tf.keras.layers.GlobalAveragePooling2D(),
+        ]
+    )
 
 
 def of_encoder(maker: str, **changes: Any) -> dict[str, Any]:
@@ -116,9 +136,20 @@ def test_it_is_frozen_whole_or_not_at_all() -> None:
         (f"{SMALL}(3)", r"give NAME, MODULE:NAME, or either with \(key=value"),
         ("builtins:dict", "which is no Keras 2 model"),
         ("vit", "none of MODULE:NAME"),
+        (f"{SMALL}(width=1)(width=2)", "give NAME"),
+        (f"{SMALL}(width=1, width=2)", "give NAME"),
+        (f"{SMALL}(width={{[]: 1}})", "give NAME"),
+        (f"{SMALL}(width='wide')", "--encoder="),
+        (f"{__name__}:of_64_pixels", r"takes no images of 32 px \(--image_size\)"),
     ],
 )
 def test_what_is_no_encoder_is_refused_in_one_line(maker: str, words: str) -> None:
     with pytest.raises(UsageError, match=words) as error:
         KerasEncoder(maker)
     assert "\n" not in str(error.value)
+
+
+def test_an_encoder_that_draws_and_counts_is_exported_and_verified(tmp_path: Path) -> None:
+    models = Models(encoder=KerasEncoder(f"{__name__}:drawing", 8), image_size=8, step=1)
+    (folder,) = export_models(models, str(tmp_path))
+    assert verify.main([str(folder)]) == 0

@@ -26,4 +26,11 @@ def operations(text: str, num_views: int) -> list[list[Operation]]:
     lists = [[word for word in lookup.split(view, ",") if word != "none"] for view in lookup.split(text, "|")]
     if len(lists) not in (1, num_views):
         raise UsageError(f"--{FLAG}={text}: has lists for {len(lists)} views, the method has {num_views}")
-    return [[lookup.call(FLAG, word, OPERATIONS) for word in words] for words in lists]
+    return [[_operation(word) for word in words] for words in lists]
+
+
+def _operation(word: str) -> Operation:
+    made = lookup.call(FLAG, word, OPERATIONS)
+    if not (callable(made) and hasattr(made, "num_uniforms") and hasattr(made, "factors_from_uniforms")):
+        raise UsageError(f"--{FLAG}: {word} makes no operation: see tf_simclr.augment.Operation")
+    return made

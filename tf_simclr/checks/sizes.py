@@ -18,7 +18,7 @@ from tf_simclr.replicas.traffic import all_reduce
 from tf_simclr.runs import build
 from tf_simclr.training.plan import parameters
 
-KEPT = ("Conv2D", "Relu", "MatMul", "MaxPool")
+KEPT = ("Conv2D", "DepthwiseConv2dNative", "Relu", "Relu6", "Elu", "MatMul", "MaxPool")
 _FLOAT = 4  # bytes
 
 
@@ -114,7 +114,7 @@ def _kept_bytes_of_one_view(encoder: tf.keras.Model, side: int) -> int:
 
     graph = forward.get_concrete_function(tf.TensorSpec([1, side, side, 3], tf.float32)).graph
     kept = [operation.outputs[0] for operation in graph.get_operations() if operation.type in KEPT]
-    return sum(tensor.shape.num_elements() * tensor.dtype.size for tensor in kept)
+    return sum((tensor.shape.num_elements() or 0) * tensor.dtype.size for tensor in kept)
 
 
 def _batch_norm(channels: int, layers: int, config: Config, replicas: int) -> int:

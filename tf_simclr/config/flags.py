@@ -68,11 +68,17 @@ def define_flags(command: Command, method: str = methods.DEFAULT) -> flags.FlagV
     if unknown := published.keys() - {name for group, name, _, _ in options if group != "method"}:
         raise UsageError(f"--method={method}: its defaults name no shared flag: {', '.join(sorted(unknown))}")
     for group, name, default, rules in options:
-        if name in values:
+        if name in values or name in ("name", "method"):
             raise UsageError(f"--method={method}: its option {name!r} is a flag of every method; rename it")
         section = f"method {method}" if group == "method" else _section(group)
         own = published.get(name, command.defaults.get(name, default))
-        _define(values, name, type(default)(own), rules, section)
+        if isinstance(default, float) and type(own) is int:
+            own = float(own)
+        if type(own) is not type(default):
+            raise UsageError(
+                f"--method={method}: its default of --{name}, {own!r}, is no {type(default).__name__}"
+            )
+        _define(values, name, own, rules, section)
     if "method" in command.groups:
         known = f"pretraining method: {', '.join(methods.names())}, or MODULE:CLASS"
         _define(values, "method", method, {"help": known}, "method")
@@ -143,8 +149,9 @@ def flagfile(command: Command, config: Config) -> str:
     method = methods.name_of(config.method)
     if "method" in command.groups and method != methods.DEFAULT:
         lines.append(f"--method={method}")
+    defaults = define_flags(command, method)
     for name, _, value in config.options(command.groups):
-        if name != "model_dir" and value != "":
+        if name != "model_dir" and (value != "" or defaults[name].default):
             lines.append(f"--{name}={str(value).lower() if isinstance(value, bool) else value}")
     return "\n".join(lines) + "\n"
 

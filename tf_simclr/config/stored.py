@@ -9,22 +9,24 @@ from typing import Any
 
 from etils import epath
 
-from tf_simclr.config.config import Config
+from tf_simclr.config.config import Config, differences, group_names
 from tf_simclr.errors import DoesNotFit, UsageError
 from tf_simclr.methods.simclr import SimCLR
 
-_OLD_OTHERS = "data views encoder head optimization labels repeats checkpoints imported devices run".split()
-_OLD_PRETRAIN = [*_OLD_OTHERS, *"method augmentation memory probe preview profile".split()]
+_OF_PRETRAINING = "method augmentation memory probe preview profile".split()
+_OF_EVALUATION = "labels draws freezing selection sweep transfers embedding repeats imported".split()
 
 
 def stored_config(checkpoint: str) -> Config:
     """The configuration of the run that `checkpoint` (a run folder or a checkpoint's prefix) belongs to.
 
+    Its method is left at the default: nothing but pretraining needs it.
+
     Raises:
         UsageError: there is no run, or it cannot be read.
     """
     try:
-        return read_config(run_of(checkpoint))
+        return _without_method(read_tree(run_of(checkpoint)))
     except UsageError:
         raise
     except FileNotFoundError:
@@ -38,8 +40,12 @@ def stored_config(checkpoint: str) -> Config:
 
 
 def read_config(folder: epath.Path) -> Config:
-    """config.json of a run folder; errors as `read_tree`'s."""
-    return Config.from_tree(read_tree(folder))
+    """config.json of a run folder with its method; errors as `read_tree`'s."""
+    tree = read_tree(folder)
+    try:
+        return Config.from_tree(tree)
+    except (KeyError, TypeError) as error:
+        raise UsageError(f"{folder / 'config.json'} cannot be used: {error}") from error
 
 
 def run_of(checkpoint: str) -> epath.Path:
@@ -91,6 +97,15 @@ def with_source(config: Config) -> Config:
     return dataclasses.replace(config, pretrained_by=read_tree(run_of(checkpoint)))
 
 
+def same_source(config: Config, found: Config) -> bool:
+    """Whether two runs came from the same one, as far as both say; what a resumed run may change aside."""
+    ours, theirs = config.pretrained_by, found.pretrained_by
+    if ours is None or theirs is None:
+        return True
+    options = not differences(_without_method(ours), _without_method(theirs))
+    return options and ours.get("method") == theirs.get("method") and ours["command"] == theirs["command"]
+
+
 def pretraining(tree: Mapping[str, Any]) -> Mapping[str, Any] | None:
     """The part of a run's `read_tree` that says how its encoder was pretrained; None where nothing does."""
     if tree.get("command") in ("pretrain", "import_official"):
@@ -110,8 +125,9 @@ def read_tree(folder: epath.Path) -> dict[str, Any]:
         tree = json.loads((folder / "config.json").read_text())
         if "objective" in tree:
             config = _of_old_form(tree)
-            tree = config.to_tree(_OLD_PRETRAIN if config.command == "pretrain" else _OLD_OTHERS)
-        Config.from_tree(tree)
+            foreign = {"doctor", *(_OF_EVALUATION if config.command == "pretrain" else _OF_PRETRAINING)}
+            tree = config.to_tree([group for group in group_names() if group not in foreign])
+        _without_method(tree)
         return tree
     except (FileNotFoundError, NotADirectoryError):
         raise FileNotFoundError("config.json is missing") from None
@@ -127,5 +143,10 @@ def _of_old_form(tree: Mapping[str, Any]) -> Config:
     config = dataclasses.replace(config, method=SimCLR())
     try:
         return with_source(config)
-    except FileNotFoundError:  # the source has moved since
+    except (FileNotFoundError, UsageError):  # the source has moved since, or is damaged
         return config
+
+
+def _without_method(tree: Mapping[str, Any]) -> Config:
+    """What everything but pretraining needs of a run: it opens where a user's own method is not at hand."""
+    return Config.from_tree({name: group for name, group in tree.items() if name != "method"})

@@ -40,7 +40,8 @@ def with_fitting_batch(config: Config, num_examples: int) -> Config:
     A batch of several epochs would train for a step or two at the rate of 4096 images.
     """
     batch = config.optimization.train_batch_size
-    if batch != Optimization().train_batch_size or batch <= num_examples:
+    default = config.method.defaults.get("train_batch_size", Optimization().train_batch_size)
+    if batch != default or batch <= num_examples:
         return config
     fitting = max(2, 1 << (num_examples.bit_length() - 1))
     print(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import importlib
 import pkgutil
 
@@ -36,8 +37,10 @@ def find(name: str) -> type[Method]:
         found = own[0]
     else:
         raise UsageError(f"--method={name}: give one of {', '.join(names())}, or MODULE:CLASS")
-    if not (isinstance(found, type) and issubclass(found, Method)):
+    if not (isinstance(found, type) and issubclass(found, Method) and found is not Method):
         raise UsageError(f"--method={name}: is no class of tf_simclr.methods.Method")
+    if any(isinstance(value, dataclasses.Field) for value in vars(found).values()):
+        raise UsageError(f"--method={name}: decorate it with @dataclasses.dataclass(frozen=True)")
     return found
 
 

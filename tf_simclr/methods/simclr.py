@@ -33,7 +33,9 @@ class SimCLR(Method):
     )
     figures: ClassVar[tuple[str, ...]] = ("contrastive_loss", "contrastive_accuracy", "contrastive_entropy")
 
-    objective: str = option("nt_xent", "nt_xent (Eq. 1), or MODULE:FUNCTION of projections")
+    objective: str = option(
+        "nt_xent", "nt_xent (Eq. 1), or MODULE:FUNCTION of projections that returns what nt_xent does"
+    )
     temperature: float = option(0.1, "temperature of NT-Xent (Table 5)", above=0)
     hidden_norm: bool = option(True, "l2-normalise z (Table 5)")
     loss_block_size: int = option(
@@ -55,6 +57,11 @@ class SimCLR(Method):
         self, model: Any, outputs: Rows, targets: Rows, batch: Mapping[str, tf.Tensor]
     ) -> tuple[tf.Tensor, Mapping[str, tf.Tensor]]:
         found = self._objective()(outputs)
+        if not isinstance(found, tuple) or len(found) != len(self.figures):
+            raise UsageError(
+                f"--objective={self.objective}: must return loss, contrastive accuracy and entropy, as "
+                "nt_xent does"
+            )
         return found[0], dict(zip(self.figures, found, strict=True))
 
     def _objective(self) -> Callable[[tf.Tensor], Any]:
@@ -69,7 +76,10 @@ class SimCLR(Method):
             "l2_normalize": self.hidden_norm,
             "block_size": self.loss_block_size or None,
         }
-        taken = inspect.signature(function).parameters
+        try:
+            taken = inspect.signature(function).parameters
+        except (TypeError, ValueError) as error:
+            raise UsageError(f"--objective={self.objective}: is no function of projections") from error
         if self.loss_block_size and "block_size" not in taken:
             raise UsageError(
                 f"--loss_block_size={self.loss_block_size}: --objective={self.objective} has no blocks"

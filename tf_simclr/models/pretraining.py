@@ -69,6 +69,8 @@ class Pretraining(tf.keras.Model):
         self.contrastive_metrics = {  # by the names that checkpoints of SimCLR have always had
             name.removeprefix("contrastive_"): tf.keras.metrics.Mean(name) for name in method.figures
         }
+        if len(self.contrastive_metrics) < len(method.figures):
+            raise ValueError(f"figures of the same name: {', '.join(method.figures)}")
         if num_classes:
             self.online_loss = tf.keras.metrics.Mean("online_loss")
             self.online_accuracy = tf.keras.metrics.SparseCategoricalAccuracy("online_accuracy")

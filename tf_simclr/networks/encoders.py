@@ -32,11 +32,12 @@ class KerasEncoder(tf.keras.Model):
     """The Keras model that MODULE:FUNCTION makes, as encoder f: images [b, H, W, 3] in [0, 1] to h [b, D].
 
     h is float32 under mixed precision, else of the Keras float type. Batch norm inside is the model's own:
-    not over replicas.
+    not over replicas. Where it draws at random, as dropout does, a resumed run draws anew, and micro-batches
+    differentiate other draws than they compared.
 
     Args:
         maker: MODULE:FUNCTION, or with arguments: MODULE:FUNCTION(key=value, ...).
-        image_size: side in pixels that variables are created for where the model does not say.
+        image_size: side of the images, in pixels.
 
     Raises:
         UsageError: it makes no Keras 2 model, or one whose output is no vector an image.
@@ -52,7 +53,12 @@ class KerasEncoder(tf.keras.Model):
                 "Keras 2 model (tf.keras with TF_USE_LEGACY_KERAS=1)"
             )
         self.network = network
-        shape = self(tf.zeros([1, *_sides(network, image_size)])).shape  # creates the variables
+        try:
+            shape = self(tf.zeros([1, image_size, image_size, 3])).shape  # creates the variables
+        except ValueError as error:
+            raise UsageError(
+                f"--{FLAG}={maker}: takes no images of {image_size} px (--image_size): {_line(error)}"
+            ) from error
         if shape.rank != 2:
             raise UsageError(
                 f"--{FLAG}={maker}: gives {shape.as_list()} for one image, not one vector; end it with "
@@ -83,6 +89,5 @@ class KerasEncoder(tf.keras.Model):
         return cls(**config)
 
 
-def _sides(network: tf.keras.layers.Layer, image_size: int) -> list[int]:
-    known = network.input_shape[1:] if getattr(network, "inputs", None) else (None, None, 3)
-    return [side or image_size for side in known]
+def _line(error: Exception) -> str:
+    return " ".join(str(error).split())[:200]

@@ -9,6 +9,7 @@ from tf_simclr import inputs
 from tf_simclr.data import Source
 from tf_simclr.evaluation.features import Features
 from tf_simclr.evaluation.nearest_neighbours import Neighbours
+from tf_simclr.files import write_whole
 from tf_simclr.models import ProjectionHead
 from tf_simclr.reports import plots
 from tf_simclr.runs.folder import RunFolder
@@ -26,7 +27,7 @@ def tsne(run: RunFolder, h: Features, head: ProjectionHead | None, class_names: 
     panels = {"h": values}
     if head is not None and head.dense_layers:
         panels["z = g(h)"] = head(tf.constant(values)).numpy()
-    (run.path / "tsne.png").write_bytes(plots.tsne(panels, h.labels[chosen], class_names))
+    write_whole(run.path / "tsne.png", plots.tsne(panels, h.labels[chosen], class_names))
 
 
 def neighbours(run: RunFolder, found: Neighbours, bank: Source, queries: Source) -> None:
@@ -46,7 +47,7 @@ def neighbours(run: RunFolder, found: Neighbours, bank: Source, queries: Source)
         [names[label] for label in labels],
         [[names[label] for label in row] for row in found.labels[rows, :COLUMNS]],
     )
-    (run.path / "neighbours.png").write_bytes(picture)
+    write_whole(run.path / "neighbours.png", picture)
 
 
 def _images(run: RunFolder, source: Source, indices: np.ndarray) -> dict[int, np.ndarray]:

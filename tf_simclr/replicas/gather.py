@@ -44,12 +44,12 @@ def gather_replicas(x: tf.Tensor) -> tf.Tensor:
     return tf.reshape(sum_replicas(own), [replicas * shape[0], *shape[1:]])
 
 
-def gather_views(x: tf.Tensor) -> tf.Tensor:
-    """As `gather_replicas`, for a pair of views: [2n, ...] -> [2N, ...], all of view a first."""
+def gather_views(x: tf.Tensor, num_views: int = 2) -> tf.Tensor:
+    """As `gather_replicas`, for the views of images: [V * n, ...] -> [V * N, ...], all of view a first."""
     if num_replicas() == 1:
         return x
-    pairs = gather_replicas(tf.stack(tf.split(x, 2), axis=1))  # [N, 2, ...]
-    return tf.concat(tf.unstack(pairs, axis=1), axis=0)
+    by_image = gather_replicas(tf.stack(tf.split(x, num_views), axis=1))  # [N, V, ...]
+    return tf.concat(tf.unstack(by_image, axis=1), axis=0)
 
 
 def positions_of_views(n: int | tf.Tensor) -> tf.Tensor:

@@ -49,10 +49,10 @@ class RunFolder:
             UsageError: no --model_dir, a folder that cannot be written, or a run with other flags.
         """
         config.require_model_dir()
-        path = epath.Path(config.run.model_dir)
+        path, whole = epath.Path(config.run.model_dir), stored.with_source(config)
         try:
             if _holds_work(path):
-                _require_same(config, stored.read_config(path), path, command.groups)
+                _require_same(whole, stored.read_config(path), path, command.stored_groups)
         except UNREACHABLE as error:
             raise UsageError(f"--model_dir={path}: cannot be read ({_line(error)})") from error
         if not this_worker(config.devices).is_chief:
@@ -60,7 +60,7 @@ class RunFolder:
         run = cls(path, config)
         try:
             path.mkdir(parents=True, exist_ok=True)
-            run.write("config.json", stored.with_source(config).to_json(command.stored_groups))
+            run.write("config.json", whole.to_json(command.stored_groups))
         except UNREACHABLE as error:
             raise UsageError(f"--model_dir={path}: cannot be written ({_line(error)})") from error
         run.write("flags.cfg", flags.flagfile(command, config))
@@ -192,4 +192,9 @@ def _require_same(config: Config, found: Config, path: epath.Path, groups: Seque
     if different:
         raise UsageError(
             f"--model_dir={path} holds a run with other flags: {', '.join(different)}; give another folder"
+        )
+    if not stored.same_source(config, found):
+        raise UsageError(
+            f"--checkpoint={config.checkpoints.checkpoint} is another run than when the one in "
+            f"--model_dir={path} began; give another --model_dir"
         )
