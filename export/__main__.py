@@ -14,6 +14,8 @@ def define_flags() -> flags.FlagValues:
     flags.DEFINE_string("checkpoint", "", "run folder, or a checkpoint's prefix, to export", values)
     flags.DEFINE_string("output_dir", "", "folder for <model>/<step>/", values)
     flags.DEFINE_list("format", ["saved_model"], "any of saved_model, tflite, onnx", values)
+    momentum = "export the moving averages of encoder and projection head that the run's method keeps"
+    flags.DEFINE_bool("export_momentum_encoder", False, momentum, values)
     flags.DEFINE_bool("overwrite", False, "replace a <step> that exists", values)
     flags.DEFINE_multi_string("verify", [], "check this <model> or <model>/<step> instead", values)
     flags.DEFINE_bool("help", False, "show this help", values)
@@ -60,9 +62,10 @@ def _export(values: flags.FlagValues) -> int:
     try:
         formats.check(values.format)
         from export.saved_model import export_run
-        from tf_simclr.runs.loading import load_run
+        from tf_simclr.runs import loading
 
-        run = load_run(values.checkpoint)
+        load = loading.load_momentum_encoder if values.export_momentum_encoder else loading.load_run
+        run = load(values.checkpoint)
         for folder in export_run(run, values.output_dir, overwrite=values.overwrite, formats=values.format):
             print(folder)
     except UsageError as error:

@@ -28,6 +28,7 @@ _CARD = """# {title}, step {step}
 | image size | {image_size} px |
 | top-1 | {top1} |
 | code | tf_simclr {version}, commit {commit} |
+| weights | {weights} |
 | weights, SHA-256 | `{sha}` |
 
 ## Use
@@ -49,6 +50,8 @@ The weights carry what the data set holds, its gaps and biases included; measure
 relying on them. No augmentation and no mean or deviation is applied inside. `export.json` has the whole
 configuration.
 {citation}"""
+
+_MOMENTUM = "the moving average of the trained ones that the method keeps (momentum encoder)"
 
 _CITATION = """
 ## Citation
@@ -89,6 +92,7 @@ def text(facts: Mapping[str, Any]) -> str:
         top1="unknown" if top1 is None else f"{top1:.2f} %",
         version=facts["versions"]["tf_simclr"],
         commit=facts["git_commit"] or "unknown",
+        weights=_MOMENTUM if facts.get("momentum_encoder") else "as trained",
         sha=facts["weights_sha256"],
         bytes="" if model == "projection_head" else _BYTES.format(image_size=facts["image_size"]),
     )

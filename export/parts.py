@@ -32,6 +32,7 @@ class Models:
         config: the run's configuration, as JSON holds it.
         git_commit: of the code that trained, where known.
         top1: measured accuracy in percent, where known.
+        momentum: whether encoder and head are the method's moving averages of the trained ones.
     """
 
     encoder: tf.keras.Model
@@ -46,6 +47,7 @@ class Models:
     config: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     git_commit: str | None = None
     top1: float | None = None
+    momentum: bool = False
 
 
 @dataclasses.dataclass(frozen=True)

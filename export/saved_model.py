@@ -45,6 +45,7 @@ def export_run(
         config=run.settings,
         git_commit=run.git_commit,
         top1=run.top1,
+        momentum=run.momentum,
     )
     return export_models(models, output_dir, overwrite=overwrite, formats=formats)
 
@@ -134,6 +135,7 @@ def _facts(part: Part, name: str, models: Models) -> dict[str, Any]:
         "num_classes": getattr(models.classifier, "num_classes", None),
         "layers": list(part.named),
         "top1": models.top1,
+        "momentum_encoder": models.momentum,
         "encoder_sha256": encoder_sha256(models.encoder),
         "weights_sha256": weights_sha256([v for layer in part.layers for v in layer.variables]),
         "git_commit": models.git_commit,

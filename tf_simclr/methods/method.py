@@ -54,9 +54,10 @@ class Method:
         """UsageError where the options contradict the number of training images."""
 
     def state(self, model: Any, image: tf.Tensor) -> dict[str, Any]:
-        """Trackables beside encoder and head, kept in checkpoints and never exported; made once, and built.
+        """Trackables beside encoder and head, kept in checkpoints; made once, and built.
 
-        `image` is one that the encoder takes, [1, H, W, 3].
+        `image` is one that the encoder takes, [1, H, W, 3]. An `Average` of [encoder, projection_head], by
+        any name, is the momentum encoder that `python -m export --export_momentum_encoder` exports.
         """
         return {}
 

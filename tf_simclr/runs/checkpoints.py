@@ -11,7 +11,7 @@ from etils import epath
 from tf_simclr.config import Config
 from tf_simclr.errors import DoesNotFit, UsageError
 from tf_simclr.runs import misfit
-from tf_simclr.runs.prefixes import UNREADABLE, saved_in, step_of, unreadable
+from tf_simclr.runs.prefixes import UNREADABLE, saved_in, step_of, unreadable, variable_shapes
 
 PARTS = ("encoder", "projection_head", "classifier")
 
@@ -77,3 +77,23 @@ def load_parts(prefix: str, parts: Mapping[str, tf.keras.layers.Layer], config: 
     except UNREADABLE as error:
         raise unreadable(prefix, error) from error
     status.expect_partial()
+
+
+def load_average(prefix: str, encoder: tf.keras.Model, projection_head: tf.keras.layers.Layer) -> bool:
+    """Fills both from the `methods.state.Average` of them that a pretraining kept; False where it kept none.
+
+    Raises:
+        UsageError: when the checkpoint cannot be read.
+    """
+    paths = (path.split("/") for path in variable_shapes(prefix))
+    for name in sorted({path[1] for path in paths if path[0] == "state"}):
+        average = tf.train.Checkpoint(layers=[encoder, projection_head])
+        holder = tf.train.Checkpoint(model=tf.train.Checkpoint(state=tf.train.Checkpoint(**{name: average})))
+        try:
+            status = holder.restore(prefix)
+            status.assert_existing_objects_matched()
+        except UNREADABLE:  # something else that the method keeps
+            continue
+        status.expect_partial()
+        return True
+    return False

@@ -25,7 +25,7 @@ class LoadedRun:
 
     `settings` is the content of config.json. `projection_head` and `classifier` are None where the
     checkpoint has none. The classifier reads the output of head layer `head_layer`; 0 is h. `top1` is None
-    at a step that was not measured.
+    at a step that was not measured. `momentum` says that the parts are a method's moving averages.
     """
 
     config: Config
@@ -38,6 +38,7 @@ class LoadedRun:
     class_names: tuple[str, ...]
     top1: float | None
     git_commit: str | None
+    momentum: bool = False
 
     def logits(self, images: tf.Tensor, training: bool = False) -> tf.Tensor:
         """Images [b, H, W, 3] in [0, 1] to the classifier's logits [b, C]."""
@@ -48,16 +49,21 @@ class LoadedRun:
             h = self.projection_head.layer_outputs(h, training=training)[self.head_layer]
         return self.classifier(h)
 
-    def require_classes(self, source: Source) -> None:
-        """Refuses data with other classes than the classifier's: their numbers would mean something else."""
+    def require_classifier(self) -> LinearClassifier:
+        """The classifier; UsageError where there is none."""
         if self.classifier is None:
             raise UsageError(
                 "the run of --checkpoint has no classifier; run linear_eval or finetune on it first"
             )
-        if source.num_classes != self.classifier.num_classes:
+        return self.classifier
+
+    def require_classes(self, source: Source) -> None:
+        """Refuses data with other classes than the classifier's: their numbers would mean something else."""
+        known = self.require_classifier().num_classes
+        if source.num_classes != known:
             raise UsageError(
                 f"--dataset={source.name} has {source.num_classes} classes, the classifier of --checkpoint "
-                f"{self.classifier.num_classes}"
+                f"{known}"
             )
         if not (_have_names(self.class_names) and _have_names(source.class_names)):
             return
@@ -110,6 +116,29 @@ def load_run(checkpoint: str) -> LoadedRun:
         class_names=tuple(data.get("class_names", ())),
         top1=result.get("top1") if result.get("steps") == prefixes.step_of(prefix) else None,
         git_commit=result.get("git_commit"),
+    )
+
+
+def load_momentum_encoder(checkpoint: str) -> LoadedRun:
+    """As `load_run`, with the method's moving averages for encoder and projection head, and no classifier.
+
+    Raises:
+        UsageError: also where the run keeps none.
+    """
+    run = load_run(checkpoint)
+    parts: dict[str, Any] = new_parts(run.config, 0)
+    if not checkpoints.load_average(prefixes.find(checkpoint), parts["encoder"], parts["projection_head"]):
+        raise UsageError(
+            f"--export_momentum_encoder: --checkpoint={checkpoint} keeps no momentum copy of its encoder; "
+            "give a pretraining by a method that does, or leave it out"
+        )
+    return dataclasses.replace(
+        run,
+        encoder=parts["encoder"],
+        projection_head=parts["projection_head"],
+        classifier=None,  # it was trained on the other encoder's h
+        top1=None,  # and measured there
+        momentum=True,
     )
 
 
