@@ -84,7 +84,7 @@ def text(facts: Mapping[str, Any]) -> str:
         step=facts["step"],
         what=_WHAT[model].format(**sizes),
         encoder=_encoder(config.get("encoder", {})),
-        pretrained_by=_teaching(config) + _pretraining(pretrained),
+        pretrained_by=_lineage(config, pretrained),
         citation=_CITATION.format(text=citation) if citation else "",
         dataset=config.get("data", {}).get("dataset") or "unknown",
         command=config.get("command", "unknown"),
@@ -122,15 +122,18 @@ def _without_pretraining(config: Mapping[str, Any]) -> str:
     return "Supervised" if config["command"] == "finetune" else "Untrained"
 
 
-def _teaching(config: Mapping[str, Any]) -> str:
-    """What taught a student, or the student that a later command started from."""
+def _lineage(config: Mapping[str, Any], pretrained: Mapping[str, Any]) -> str:
+    """The pretraining, and the teacher of a student or of what a later command started from."""
     tree: Mapping[str, Any] | None = config
     while tree is not None and "taught_by" not in tree:
         tree = tree.get("pretrained_by")
     if tree is None:
-        return ""
-    teacher = tree["taught_by"]
-    return f"a teacher ({_encoder(teacher.get('encoder', {}))}, by {teacher['command']}), pretrained by "
+        return _pretraining(pretrained)
+    taught_by = tree["taught_by"]
+    teacher = f"a teacher ({_encoder(taught_by.get('encoder', {}))}, by {taught_by['command']})"
+    if "pretrained_by" in tree:
+        return f"{_pretraining(pretrained)}; then distilled from {teacher}"
+    return f"distilled from {teacher}, whose encoder was pretrained by {_pretraining(pretrained)}"
 
 
 def _pretraining(pretrained: Mapping[str, Any]) -> str:

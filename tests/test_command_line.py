@@ -19,7 +19,7 @@ from tf_simclr.config import Config, flags
 
 ROOT = Path(__file__).resolve().parent.parent
 COMMANDS = ["pretrain", "linear_eval", "finetune", "evaluate", "knn", "label_efficiency", "import_official"]
-COMMANDS += ["transfer", "embed", "doctor"]
+COMMANDS += ["transfer", "embed", "doctor", "distill"]
 ROOMS = [
     {"errors"},
     {"progress", "files", "lookup", "options"},
@@ -82,6 +82,10 @@ def test_help_answers_without_tensorflow(module: str) -> None:
         (["transfer", "--datasets=dtd,dtd"], "--datasets=dtd,dtd"),
         (["embed", "--layer=x"], "--layer=x"),
         (["evaluate", "--dataset=digits", "--model_dir=x"], "--checkpoint is required"),
+        (["distill", "--dataset=digits", "--model_dir=x"], "--teacher is required"),
+        (["distill", "--teacher=/no/such", "--model_dir=x"], "--teacher=/no/such"),
+        (["distill", "--distillation_temperature=0"], "--distillation_temperature=0"),
+        (["distill", "--label_weight=1.5"], "--label_weight=1.5"),
         (["finetune", "--sweep_learning_rates=,"], "--sweep_learning_rates"),
         (["knn", "--checkpoint=/no/such"], "/no/such"),
         (["transfer", "stray"], "stray"),
@@ -163,7 +167,9 @@ def test_flagfiles_parse_by_their_command_and_cite(path: Path, monkeypatch: pyte
         r"App\. [AB]|Sec\. \d|Table|Fig\.|authors' README|arXiv:\d{4}\.\d{5}|2006\.10029", text
     ), "a citation"
     assert re.search(r"Expected:.*?(figures?\b|paper|README)", text, flags=re.DOTALL), "whose figure it is"
-    arguments = [a for a in shlex.split(stated.group(0))[3:] if not a.startswith("--checkpoint=")]
+    arguments = [
+        a for a in shlex.split(stated.group(0))[3:] if not a.startswith(("--checkpoint=", "--teacher="))
+    ]
     command = importlib.import_module(f"tf_simclr.{stated.group(1)}").COMMAND
     _, config = flags.parse(command, arguments)
     assert config.data.dataset or config.transfers.datasets

@@ -54,8 +54,8 @@ def _require_complete(command: Command, config: Config) -> None:
     """What no run can do without, asked for before TensorFlow is imported.
 
     Raises:
-        UsageError: no run folder or data set is named, a data set to probe but not how often, TF_CONFIG
-            cannot be used, or several workers are given what one process does.
+        UsageError: no run folder, teacher or data set is named, a data set to probe but not how often,
+            TF_CONFIG cannot be used, or several workers are given what one process does.
     """
     if "run" not in command.groups or "doctor" in command.groups:
         return
@@ -63,6 +63,8 @@ def _require_complete(command: Command, config: Config) -> None:
         _refuse_several_workers(config)
     if not config.preview.preview_views:
         config.require_model_dir()
+    if "distillation" in command.groups:
+        config.require_teacher()
     if not config.transfers.datasets and "imported" not in command.groups:
         config.require_dataset()
     if config.probe.probe_dataset and not config.probe.probe_epochs:

@@ -10,7 +10,6 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from export import verify
 from export.parts import Models
 from export.saved_model import export_models, export_run
 from tests.small_runs import TINY
@@ -151,5 +150,5 @@ def test_what_is_no_encoder_is_refused_in_one_line(maker: str, words: str) -> No
 
 def test_an_encoder_that_draws_and_counts_is_exported_and_verified(tmp_path: Path) -> None:
     models = Models(encoder=KerasEncoder(f"{__name__}:drawing", 8), image_size=8, step=1)
-    (folder,) = export_models(models, str(tmp_path))
-    assert verify.main([str(folder)]) == 0
+    (folder,) = export_models(models, str(tmp_path))  # which verifies it in a process of its own
+    assert (folder / "saved_model.pb").exists()

@@ -18,6 +18,8 @@ from tf_simclr.methods.method import Method
 from tf_simclr.methods.simclr import SimCLR
 from tf_simclr.options import check, options_of
 
+SOURCES = ("pretrained_by", "taught_by")
+
 
 @dataclasses.dataclass(frozen=True)
 class Steps:
@@ -33,7 +35,8 @@ class Steps:
 class Config:
     """Everything a run depends on.
 
-    `pretrained_by` is the content of config.json of the run that --checkpoint named, its own source within.
+    `pretrained_by` is the content of config.json of the run that --checkpoint named, its own source within;
+    `taught_by` that of the run that --teacher named.
     """
 
     command: str
@@ -48,6 +51,7 @@ class Config:
     probe: groups.Probe = field(default_factory=groups.Probe)
     preview: groups.Preview = field(default_factory=groups.Preview)
     labels: groups.Labels = field(default_factory=groups.Labels)
+    distillation: groups.Distillation = field(default_factory=groups.Distillation)
     draws: groups.Draws = field(default_factory=groups.Draws)
     freezing: groups.Freezing = field(default_factory=groups.Freezing)
     selection: groups.Selection = field(default_factory=groups.Selection)
@@ -62,6 +66,7 @@ class Config:
     doctor: groups.Doctor = field(default_factory=groups.Doctor)
     run: groups.Run = field(default_factory=groups.Run)
     pretrained_by: Mapping[str, Any] | None = None
+    taught_by: Mapping[str, Any] | None = None
 
     def __post_init__(self) -> None:
         for name, option, value in self.options():
@@ -79,6 +84,11 @@ class Config:
         """UsageError where --checkpoint is missing."""
         if not self.checkpoints.checkpoint:
             raise UsageError("--checkpoint is required: a run folder, or RUN/checkpoints/ckpt-STEP")
+
+    def require_teacher(self) -> None:
+        """UsageError where --teacher is missing."""
+        if not self.distillation.teacher:
+            raise UsageError("--teacher is required: a run with a classifier, as finetune leaves it")
 
     def require_dataset(self) -> None:
         """UsageError where --dataset is missing."""
@@ -121,9 +131,8 @@ class Config:
         tree |= {group: dataclasses.asdict(getattr(self, group)) for group in own}
         if "method" in own:
             tree["method"] = {"name": methods.name_of(self.method), **tree["method"]}
-        if self.pretrained_by is not None:
-            tree["pretrained_by"] = self.pretrained_by
-        return tree
+        sources = {name: getattr(self, name) for name in SOURCES}
+        return tree | {name: source for name, source in sources.items() if source is not None}
 
     def to_json(self, of: Collection[str] = ()) -> str:
         return json.dumps(self.to_tree(of), indent=2) + "\n"
@@ -135,9 +144,11 @@ class Config:
         Raises:
             KeyError: an option that this version does not know; missing ones take defaults.
         """
-        own = {name: group for name, group in tree.items() if name not in ("command", "pretrained_by")}
+        own = {name: group for name, group in tree.items() if name not in ("command", *SOURCES)}
         values = {name: value for group in own.values() for name, value in group.items()}
-        config = cls(tree["command"], pretrained_by=tree.get("pretrained_by"))
+        config = cls(
+            tree["command"], pretrained_by=tree.get("pretrained_by"), taught_by=tree.get("taught_by")
+        )
         if "method" in own:
             config = config.replace(method=values.pop("name"))
         return config.replace(**values)

@@ -12,8 +12,8 @@ from absl import flags
 from tf_simclr import methods
 from tf_simclr.config import config as config_lib
 from tf_simclr.config.config import Config
-from tf_simclr.config.stored import inherit, stored_config
-from tf_simclr.errors import UsageError
+from tf_simclr.config.stored import follow, inherit, stored_config
+from tf_simclr.errors import UsageError, naming
 from tf_simclr.methods.method import Method
 
 _PLAIN = {
@@ -99,7 +99,9 @@ def _section(group: str) -> str:
 
 
 def parse(command: Command, arguments: Sequence[str]) -> tuple[flags.FlagValues, Config]:
-    """Reads the command line. Precedence: command line, flagfile, the run of --checkpoint, defaults.
+    """Reads the command line.
+
+    Precedence: command line, flagfile, the run of --checkpoint, that of --teacher, defaults.
 
     A method's published settings stand before the command's defaults.
 
@@ -177,6 +179,9 @@ def _to_config(command: Command, values: flags.FlagValues) -> Config:
     asked = {name: values[name].value for name in names}
     given = {name for name in names if values[name].present}
     config = Config(command=command.name).replace(**asked)
+    if config.distillation.teacher:
+        with naming("teacher", instead_of="checkpoint"):
+            config = follow(config, stored_config(config.distillation.teacher), given)
     if not config.checkpoints.checkpoint:
         return config
     return inherit(config, stored_config(config.checkpoints.checkpoint), given)

@@ -235,6 +235,22 @@ class Labels:
 
 
 @dataclasses.dataclass(frozen=True)
+class Distillation:
+    """distillation"""
+
+    teacher: str = option("", "run folder or checkpoint prefix, with a classifier, that labels the images")
+    distillation_temperature: float = option(
+        0.1, "temperature of both distributions (SimCLRv2: 0.1 by itself, 1.0 to a smaller student)", above=0
+    )
+    label_weight: float = option(
+        0.0,
+        "weight of the labels where there are some, 1 - alpha of SimCLRv2's Eq. 3; 0: they are not used",
+        minimum=0,
+        maximum=1,
+    )
+
+
+@dataclasses.dataclass(frozen=True)
 class Draws:
     """draws of the labels"""
 

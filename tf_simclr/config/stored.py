@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from etils import epath
@@ -65,17 +65,11 @@ def inherit(config: Config, stored: Config, given: set[str]) -> Config:
     """
     asked = {name: value for name, _, value in config.options()}
     taken, clashes = {}, []
-    for name, field, value in stored.options():
-        rules = field.metadata
-        architecture = rules.get("architecture", False)
-        if not (architecture or rules.get("inherited") or rules.get("inherited_by") == config.command):
-            continue
+    for name, rules, value in _inherited(stored, config.command, given):
         if name not in given or (name == "stem" and config.encoder.stem == "auto"):
-            taken[name] = stored.stem if name == "stem" else value
-        elif architecture and name != "stem" and asked[name] != value:
+            taken[name] = value
+        elif rules.get("architecture") and name != "stem" and asked[name] != value:
             clashes.append((name, value, asked[name]))
-    if "dataset" in given and "labels" not in given:
-        taken.pop("labels", None)
     if "stem" in given and config.encoder.stem not in ("auto", stored.stem):
         clashes.append(("stem", stored.stem, config.stem))
     config = config.replace(**taken)
@@ -89,12 +83,29 @@ def inherit(config: Config, stored: Config, given: set[str]) -> Config:
     return config
 
 
+def follow(config: Config, teacher: Config, given: set[str]) -> Config:
+    """As `inherit`, from a student's teacher: an architecture that was given may be another."""
+    found = _inherited(teacher, config.command, given)
+    return config.replace(**{name: value for name, _, value in found if name not in given})
+
+
+def _inherited(stored: Config, command: str, given: set[str]) -> Iterator[tuple[str, Mapping[str, Any], Any]]:
+    """(name, rules, value) of the options that a command takes from a stored run."""
+    for name, field, value in stored.options():
+        rules = field.metadata
+        if name == "labels" and "dataset" in given:
+            continue
+        if rules.get("architecture") or rules.get("inherited") or rules.get("inherited_by") == command:
+            yield name, rules, stored.stem if name == "stem" else value
+
+
 def with_source(config: Config) -> Config:
-    """The configuration with what the run of its --checkpoint says of itself."""
-    checkpoint = config.checkpoints.checkpoint
-    if not checkpoint:
-        return config
-    return dataclasses.replace(config, pretrained_by=read_tree(run_of(checkpoint)))
+    """The configuration with what the runs of its --checkpoint and its --teacher say of themselves."""
+    pretrained_by, taught_by = (
+        read_tree(run_of(run)) if run else None
+        for run in (config.checkpoints.checkpoint, config.distillation.teacher)
+    )
+    return dataclasses.replace(config, pretrained_by=pretrained_by, taught_by=taught_by)
 
 
 def same_source(config: Config, found: Config) -> bool:
@@ -107,10 +118,13 @@ def same_source(config: Config, found: Config) -> bool:
 
 
 def pretraining(tree: Mapping[str, Any]) -> Mapping[str, Any] | None:
-    """The part of a run's `read_tree` that says how its encoder was pretrained; None where nothing does."""
+    """The part of a run's `read_tree` that says how its encoder was pretrained; None where nothing does.
+
+    A student's that began with random weights is its teacher's.
+    """
     if tree.get("command") in ("pretrain", "import_official"):
         return tree
-    source = tree.get("pretrained_by")
+    source = tree.get("pretrained_by") or tree.get("taught_by")
     return None if source is None else pretraining(source)
 
 

@@ -95,21 +95,32 @@ class Classifier(tf.keras.Model):
 
     def train_step(self, batch: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
         images, labels = in_unit_range(batch["image"]), batch["label"]
+        targets = self.targets(images)
         with tf.GradientTape() as tape:
             logits = self(images, training=True)  # [b, C]
-            objective = cross_entropy(logits, labels)
+            objective = self.objective(logits, labels, targets)
             if self.l2:
                 objective += replica_share(kernels_l2(kernels(self), self.l2))
             objective += layer_losses([self], objective.dtype)
         self.optimizer.minimize(objective, self.trainable_variables, tape=tape)
-        return self._measured(labels, logits)
+        return self.measured(labels, logits, targets)
+
+    def targets(self, images: tf.Tensor) -> tf.Tensor | None:
+        """What the logits are compared with beside the labels; here nothing."""
+        return None
+
+    def objective(self, logits: tf.Tensor, labels: tf.Tensor, targets: tf.Tensor | None) -> tf.Tensor:
+        """A replica's part of the loss."""
+        return cross_entropy(logits, labels)
 
     def test_step(self, batch: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
         """Loss and accuracy of evaluation images, for `evaluate` and validation data."""
-        labels, logits = batch["label"], self(in_unit_range(batch["image"]))
-        return self._measured(labels, logits)
+        images = in_unit_range(batch["image"])
+        return self.measured(batch["label"], self(images), self.targets(images))
 
-    def _measured(self, labels: tf.Tensor, logits: tf.Tensor) -> dict[str, tf.Tensor]:
+    def measured(
+        self, labels: tf.Tensor, logits: tf.Tensor, targets: tf.Tensor | None
+    ) -> dict[str, tf.Tensor]:
         """The metrics, over all images that have a label (not -1), however large their batches are."""
         labelled, labels = labels >= 0, tf.maximum(labels, 0)
         losses = tf.nn.sparse_softmax_cross_entropy_with_logits(labels=labels, logits=logits)

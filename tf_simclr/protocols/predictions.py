@@ -11,7 +11,7 @@ from tf_simclr.data import Source
 from tf_simclr.evaluation.features import Encode, Features, extract_features
 from tf_simclr.evaluation.metrics import mean_per_class_accuracy, top_k_accuracy
 from tf_simclr.inputs import labelled
-from tf_simclr.models import Pretraining
+from tf_simclr.models import Classifier, Pretraining
 from tf_simclr.runs.folder import RunFolder
 
 FIGURES = ("num_eval_examples", "eval_split", "top1", "top5", "mean_per_class")
@@ -23,8 +23,10 @@ def of_classifier(run: RunFolder, logits: Encode, source: Source) -> dict[str, A
     return {**found, "eval_split": source.split}
 
 
-def of_online_classifier(run: RunFolder, model: Pretraining, test: Source | None) -> dict[str, Any]:
-    """As `of_classifier`, on the images that have a label; nothing where there is nothing to test."""
+def of_online_classifier(
+    run: RunFolder, model: Pretraining | Classifier, test: Source | None
+) -> dict[str, Any]:
+    """As `of_classifier` of h, on the images that have a label; nothing where there is nothing to test."""
     if model.classifier is not None and test is not None and test.num_classes:
         batches = inputs.evaluation_batches(run.config.data, test)
         scores = extract_features(lambda images: model.classifier(model.encoder(images)), batches)

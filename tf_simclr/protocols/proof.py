@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+import hashlib
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import tensorflow as tf
@@ -30,6 +31,23 @@ def frozen(encoder: tf.Module, projection_head: tf.Module | None = None) -> Iter
     if projection_head is not None:
         _require_unchanged("projection head", head, encoder_sha256(projection_head))
         proof["projection_head_sha256"] = head
+
+
+@contextlib.contextmanager
+def unmoved(name: str, *parts: tf.Module) -> Iterator[dict[str, Any]]:
+    """As `frozen`, of parts together, called by `name` in result.json.
+
+    Raises:
+        FrozenEncoderMoved: one of them is not what it was.
+    """
+    proof = {f"{name}_sha256_before": _of_all(parts)}
+    yield proof
+    proof[f"{name}_sha256_after"] = _of_all(parts)
+    _require_unchanged(name, *proof.values())
+
+
+def _of_all(parts: Sequence[tf.Module]) -> str:
+    return hashlib.sha256(" ".join(map(encoder_sha256, parts)).encode()).hexdigest()
 
 
 def _require_unchanged(part: str, before: str, after: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import tensorflow as tf
@@ -93,7 +94,7 @@ def _loss_decay(config: Config) -> float:
     return 0.0 if train.optimizer in ("lars", "lamb") else train.weight_decay
 
 
-def classifier(config: Config, num_classes: int, kind: type[Classifier] | None = None) -> Classifier:
+def classifier(config: Config, num_classes: int, kind: Callable[..., Classifier] | None = None) -> Classifier:
     """An encoder with a classifier, not compiled: what is frozen is the caller's to say.
 
     Raises:

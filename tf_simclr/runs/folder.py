@@ -28,7 +28,15 @@ from tf_simclr.devices.cluster import this_worker
 from tf_simclr.errors import UsageError
 from tf_simclr.files import write_npz, write_whole
 
-PREPARED = {"config.json", "flags.cfg", "data.json", "labelled_ids.txt", "validation_ids.txt", "logs"}
+PREPARED = {
+    "config.json",
+    "flags.cfg",
+    "data.json",
+    "labelled_ids.txt",
+    "validation_ids.txt",
+    "teacher.json",
+    "logs",
+}
 UNREACHABLE = (OSError, tf.errors.OpError)
 PACKAGES = ("tensorflow", "tf-keras", "keras", "keras-cv", "tensorflow-datasets", "numpy")
 
@@ -84,16 +92,17 @@ class RunFolder:
     def write_npz(self, name: str, **arrays: np.ndarray) -> None:
         write_npz(self.path / name, compress=True, **arrays)
 
-    def write_data(self, source: Source) -> None:
-        """Writes data.json: what the run was trained on.
+    def write_data(self, source: Source, class_names: Sequence[str] = ()) -> None:
+        """Writes data.json: what the run was trained on; `class_names` are for images without labels.
 
         Raises:
             UsageError: training began with other data of the same name.
         """
+        names = list(source.class_names or class_names)
         found = {
             "num_examples": source.num_examples,
-            "num_classes": source.num_classes,
-            "class_names": list(source.class_names),
+            "num_classes": len(names),
+            "class_names": names,
             "version": source.version,
         }
         before = self.read_json("data.json") if self.checkpoints.exists() else found
