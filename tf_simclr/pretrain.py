@@ -41,7 +41,8 @@ def pretrain(config: Config) -> dict[str, Any] | None:
     test = inputs.optional_eval_source(config)
     steps = config.steps(source.num_examples)
     with strategy.scope():
-        model = build.pretraining(config, 0 if source.multi_label else source.num_classes, steps)
+        num_classes = 0 if source.multi_label else source.num_classes
+        model = build.pretraining(config, num_classes, steps, source.num_examples)
     runs.initialize_encoder(model, config)
     run.write_data(source)
     training.print_plan(run, source, steps, model, strategy)

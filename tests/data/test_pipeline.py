@@ -152,6 +152,18 @@ def test_positions_beyond_32_bits_draw_fresh_numbers() -> None:
         ).any()
 
 
+def test_an_index_is_the_place_in_the_sources_order(source: Source) -> None:
+    plain, indexed = _take(_pretraining(source), 6), _take(_pretraining(source, with_index=True), 6)
+    for batch in indexed:
+        index = batch.pop("index")
+        assert index.dtype == np.int64
+        np.testing.assert_array_equal(index, batch["label"])  # a label names its record
+    _assert_equal(indexed, plain)
+    part = source.subset(np.array([1, 4, 5, 8]))
+    (batch,) = _take(_pretraining(part, with_index=True), 1)
+    np.testing.assert_array_equal(np.array([1, 4, 5, 8])[batch["index"]], batch["label"])
+
+
 def test_views_are_as_many_as_asked_for(source: Source) -> None:
     spec = _pretraining(source, num_views=3).element_spec
     assert spec["views"] == tf.TensorSpec([4, 3, SIZE, SIZE, 3], tf.uint8)

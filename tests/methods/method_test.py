@@ -87,6 +87,8 @@ def _chunks_have_the_gradient_of_the_whole(config: Config) -> None:
     """Where batch norm is in inference mode nothing differs but rounding."""
     images = tf.random.stateless_uniform([IMAGES, config.method.num_views, SIDE, SIDE, 3], [1, 2])
     batch = {"views": images, "label": tf.range(IMAGES) % 3}
+    if config.method.needs_index:
+        batch["index"] = tf.range(IMAGES, dtype=tf.int64)
     whole, chunked = (_after_a_step(config.method, chunks, batch) for chunks in (1, 2))
     for ours, theirs in zip(whole, chunked, strict=True):
         np.testing.assert_allclose(theirs, ours, rtol=1e-4, atol=1e-6)
@@ -95,7 +97,12 @@ def _chunks_have_the_gradient_of_the_whole(config: Config) -> None:
 def _after_a_step(method: methods.Method, chunks: int, batch: dict[str, tf.Tensor]) -> list[np.ndarray]:
     tf.keras.utils.set_random_seed(0)
     model = Pretraining(
-        method, parity.small_encoder(), ProjectionHead(out_dim=6), micro_batches=chunks, total_steps=4
+        method,
+        parity.small_encoder(),
+        ProjectionHead(out_dim=6),
+        micro_batches=chunks,
+        total_steps=4,
+        num_images=IMAGES,
     )
     model.compile()  # makes all layers
     for layer in model.submodules:

@@ -153,6 +153,7 @@ def test_flags_reach_the_batches_of_pretraining(monkeypatch: pytest.MonkeyPatch)
         "source": "source",
         "num_uniforms": 3,
         "num_views": 2,
+        "with_index": False,
         "start_step": 7,
         "worker": 1,
         "num_workers": 2,

@@ -58,9 +58,7 @@ def train(strategy: tf.distribute.Strategy, make: Callable[[], Pretraining] | No
         trained.compile(optimizer=optimizer)
         optimizer.build(trained.trainable_variables)
     recording = _Recording(optimizer)
-    trained.fit(
-        _batches(strategy, trained.method.num_views), steps_per_epoch=STEPS, callbacks=[recording], verbose=0
-    )
+    trained.fit(_batches(strategy, trained.method), steps_per_epoch=STEPS, callbacks=[recording], verbose=0)
     return recording.values
 
 
@@ -96,6 +94,7 @@ def model(encoder: tf.keras.Model | None = None, method: Method | None = None) -
         ProjectionHead(out_dim=6),
         num_classes=CLASSES,
         total_steps=STEPS,
+        num_images=STEPS * IMAGES,
     )
 
 
@@ -148,10 +147,10 @@ class _Recording(tf.keras.callbacks.Callback):
                 self.values[f"state/{step}/{name} {i} {variable.name}"] = variable.numpy()
 
 
-def _batches(strategy: tf.distribute.Strategy, num_views: int) -> Any:
+def _batches(strategy: tf.distribute.Strategy, method: Method) -> Any:
     """Random images, another batch a step, each replica with its slice; an image's views are alike."""
     rng = np.random.default_rng(0)
-    views = rng.uniform(size=[STEPS, IMAGES, num_views, SIDE, SIDE, 3])
+    views = rng.uniform(size=[STEPS, IMAGES, method.num_views, SIDE, SIDE, 3])
     views[:, :, 1:] = 0.7 * views[:, :, :1] + 0.3 * views[:, :, 1:]
     labels = rng.integers(0, CLASSES, [STEPS, IMAGES])
     labels[:, : IMAGES // 4] = -1  # without a label, and not equally many on each replica
@@ -159,6 +158,8 @@ def _batches(strategy: tf.distribute.Strategy, num_views: int) -> Any:
     def batches_from(step: int, worker: int = 0, num_workers: int = 1) -> tf.data.Dataset:
         own = slice(worker * IMAGES // num_workers, (worker + 1) * IMAGES // num_workers)
         parts = {"views": views[step:, own], "label": labels[step:, own]}
+        if method.needs_index:
+            parts["index"] = np.arange(STEPS * IMAGES).reshape([STEPS, IMAGES])[step:, own]
         return tf.data.Dataset.from_tensor_slices(parts)
 
     return distributed_batches(strategy, batches_from, 0, IMAGES)

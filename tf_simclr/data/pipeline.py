@@ -57,6 +57,7 @@ def pretraining_batches(
     *,
     num_uniforms: int,
     num_views: int = 2,
+    with_index: bool = False,
     start_step: int = 0,
     worker: int = 0,
     num_workers: int = 1,
@@ -65,6 +66,7 @@ def pretraining_batches(
 
     Args:
       num_uniforms: numbers a view that are drawn here for the augmentations of the train step.
+      with_index: add "index": int64 [B], the images' positions in the source's own order.
       start_step: the step of the first batch.
       worker, num_workers: which equal slice of each batch to give.
 
@@ -75,7 +77,8 @@ def pretraining_batches(
 
     def example(record: Record, uniforms: tf.Tensor) -> Example:
         views = _random_crops(source, record, uniforms[:, :VIEW_UNIFORMS], sampling)
-        return {"views": views, "uniforms": uniforms[:, VIEW_UNIFORMS:], "label": record["label"]}
+        batch = {"views": views, "uniforms": uniforms[:, VIEW_UNIFORMS:], "label": record["label"]}
+        return {**batch, "index": record["index"]} if with_index else batch
 
     drawn = (num_views, VIEW_UNIFORMS + num_uniforms)
     return _endless_batches(source, example, drawn, sampling, start_step, worker, num_workers)

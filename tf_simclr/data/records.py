@@ -1,8 +1,9 @@
 """Sources: fixed sequences of encoded images, in their own order or in an epoch's.
 
 A record is {"image": scalar string of encoded bytes, "label": int64 (-1 when there is none), "id": scalar
-string}. A source hands out *tickets*, which are cheap to shuffle, skip and filter, and turns a ticket into
-its record only on `fetch`: an index where records can be read one by one, the raw record itself in a stream.
+string, "index": int64, its position in the source's own order}. A source hands out *tickets*, which are cheap
+to shuffle, skip and filter, and turns a ticket into its record only on `fetch`: an index where records can be
+read one by one, the raw record itself in a stream.
 """
 
 from __future__ import annotations
@@ -137,7 +138,8 @@ class IndexedSource(Source):
         return tf.data.Dataset.from_tensor_slices(tf.random.experimental.stateless_shuffle(indices, seed))
 
     def fetch(self, ticket: tf.Tensor) -> Record:
-        return {"image": self.read(ticket), "label": self._label_tensor[ticket], "id": self._ids[ticket]}
+        label, name = self._label_tensor[ticket], self._ids[ticket]
+        return {"image": self.read(ticket), "label": label, "id": name, "index": ticket}
 
     @abc.abstractmethod
     def read(self, index: tf.Tensor) -> tf.Tensor:
@@ -246,7 +248,7 @@ class StreamSource(Source):
         num_examples: int,
     ):
         super().__init__(name, split, version, num_examples, class_names)
-        self._stream = stream
+        self._stream = stream.enumerate().map(lambda index, record: {**record, "index": index})
 
     def tickets(self) -> tf.data.Dataset:
         return self._stream

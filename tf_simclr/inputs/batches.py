@@ -17,7 +17,8 @@ from tf_simclr.devices.distribution import BatchesFrom
 
 def pretraining_batches(config: Config, source: Source, num_uniforms: int) -> BatchesFrom:
     """Views of every image, from a step on."""
-    options = {"num_uniforms": num_uniforms, "num_views": config.method.num_views}
+    method = config.method
+    options = {"num_uniforms": num_uniforms, "num_views": method.num_views, "with_index": method.needs_index}
     return _from_step(config, source, data.pretraining_batches, **options)
 
 

@@ -29,7 +29,8 @@ class Method:
 
     Its fields, made by `option`, are its flags. A train step asks it in this order for `targets`, `outputs`,
     `loss` and `after_step`. `model` is always the `models.Pretraining` that trains: `model.encoder`,
-    `model.projection_head`, `model.state[...]`, `model.total_steps`, `model.optimizer.iterations`.
+    `model.projection_head`, `model.state[...]`, `model.total_steps`, `model.num_images`,
+    `model.optimizer.iterations`.
 
     Attributes:
         citation: of the paper, for the card of an export.
@@ -37,6 +38,7 @@ class Method:
         figures: names of the metrics, as `loss` returns them; the first is the loss.
         defaults: the published settings, of flags that commands share.
         needs_labels: whether images without labels are refused.
+        needs_index: whether batches have `index`, int64 [n], where each image stands in its data set.
         micro_batches: whether `loss` may be differentiated by the outputs of all chunks together.
     """
 
@@ -45,6 +47,7 @@ class Method:
     figures: ClassVar[Sequence[str]] = ("loss",)
     defaults: ClassVar[Mapping[str, Any]] = {}
     needs_labels: ClassVar[bool] = False
+    needs_index: ClassVar[bool] = False
     micro_batches: ClassVar[bool] = True
 
     def check(self, own_images: int, replicas: int = 1) -> None:
@@ -87,7 +90,7 @@ class Method:
         """Moves the state, once the optimizer has stepped."""
 
     def between_epochs(self, model: Any, images: Callable[[], tf.data.Dataset], epoch: int) -> None:
-        """Before epoch `epoch`; `images` gives the evaluation batches of all training images."""
+        """Before epoch `epoch`; `images` gives the evaluation batches of all training images, by `index`."""
 
     def sizes(self, own: int, images: int, dim: int, weights: int, replicas: int) -> Sizes:
         """For `own` of `images` a step, projections of width `dim`, `weights` bytes of encoder and head."""

@@ -39,6 +39,8 @@ class Pretraining(tf.keras.Model):
         l2: weight of half the squared norm of the kernels, for optimizers without coupled weight decay.
         micro_batches: chunks to encode a replica's images in, see `micro_batching`.
         total_steps: of the training, for methods whose coefficients have a schedule; 0: they stay as given.
+        num_images: of the training, for methods that keep something of each; their batches have `index`
+            [N] int64 from 0 to `num_images` - 1.
     """
 
     def __init__(
@@ -53,6 +55,7 @@ class Pretraining(tf.keras.Model):
         l2: float = 0.0,
         micro_batches: int = 1,
         total_steps: int = 0,
+        num_images: int = 0,
     ) -> None:
         super().__init__(name=type(method).__name__.lower())
         self.distribute_reduction_method = REPLICAS_AGREE
@@ -65,6 +68,7 @@ class Pretraining(tf.keras.Model):
         self.l2 = l2
         self.micro_batches = micro_batches
         self.total_steps = total_steps
+        self.num_images = num_images
         self.state: dict[str, Any] | None = None
         self.contrastive_metrics = {  # by the names that checkpoints of SimCLR have always had
             name.removeprefix("contrastive_"): tf.keras.metrics.Mean(name) for name in method.figures

@@ -72,7 +72,7 @@ def augmentations(config: Config) -> Augmentations:
     return Augmentations(layers)
 
 
-def pretraining(config: Config, num_classes: int, steps: Steps) -> Pretraining:
+def pretraining(config: Config, num_classes: int, steps: Steps, num_images: int = 0) -> Pretraining:
     """The pretraining model, compiled; fewer than two classes leave the online classifier out."""
     model = Pretraining(
         config.method,
@@ -84,6 +84,7 @@ def pretraining(config: Config, num_classes: int, steps: Steps) -> Pretraining:
         l2=_loss_decay(config),
         micro_batches=config.memory.micro_batches,
         total_steps=steps.total,
+        num_images=num_images,
     )
     return compiled(model, config, steps)
 
