@@ -31,6 +31,7 @@ def white(columns: int) -> np.ndarray:
     return (z - z.mean(axis=0)) / z.std(axis=0)
 
 
+@pytest.mark.slow
 def test_it_stands_what_every_method_must(tmp_path: Path) -> None:
     run_method_test("barlow_twins", tmp_path, proj_batch_norm="hidden", num_proj_layers=3, scale_loss=0.02)
 
@@ -109,6 +110,7 @@ def test_encoder_and_head_are_trained() -> None:
     assert model.state is None
 
 
+@pytest.mark.slow
 def test_two_replicas_train_as_one_and_known_mistakes_do_not() -> None:
     output = finish(start([str(WORKER), "barlow_twins"]))
     print(output)

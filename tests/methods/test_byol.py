@@ -41,6 +41,7 @@ def batches(steps: int) -> tf.data.Dataset:
     return tf.data.Dataset.from_tensor_slices({"views": views, "label": tf.zeros([steps, 8], tf.int64)})
 
 
+@pytest.mark.slow
 def test_it_stands_what_every_method_must(tmp_path: Path) -> None:
     run_method_test("byol", tmp_path, proj_batch_norm="hidden", predictor_hidden_dim=16)
 
@@ -130,12 +131,14 @@ def test_the_target_follows_the_weights_after_each_step() -> None:
         assert float(tf.reduce_max(tf.abs(average - variable))) > 1e-6
 
 
+@pytest.mark.slow
 def test_two_replicas_train_as_one_and_known_mistakes_do_not() -> None:
     output = finish(start([str(WORKER), "byol"]))
     print(output)
     assert output.count("differ by") == 4
 
 
+@pytest.mark.slow
 def test_without_its_predictor_it_collapses() -> None:
     healthy = 1 / np.sqrt(8)
     options = {"base_target_ema": 0.9, "predictor_hidden_dim": 32}

@@ -331,6 +331,7 @@ def test_a_queue_that_keys_do_not_fill_evenly_is_refused(options: dict[str, Any]
     MoCo(queue_size=0, symmetric=True).check(16, replicas=4)
 
 
+@pytest.mark.slow
 def test_mistakes_between_replicas_break_parity() -> None:
     output = finish(start([str(WORKER), "moco"]))
     assert output.count("local keys") == 3

@@ -120,6 +120,7 @@ def test_view_a_enters_the_queue_after_its_neighbours_were_sought() -> None:
         np.testing.assert_allclose(model.state["queue"].rows, expected, rtol=1e-4, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_two_replicas_train_as_one_and_mistakes_are_seen() -> None:
     output = finish(start([str(WORKER), "nnclr"]))
     print(output)

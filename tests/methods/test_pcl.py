@@ -28,6 +28,7 @@ IMAGES, P = 40, 6
 
 @pytest.mark.slow
 @pytest.mark.parametrize("negatives", [0, 8])
+@pytest.mark.slow
 def test_pcl_stands_what_every_method_must(negatives: int, tmp_path: Path) -> None:
     """In 6 steps of 480 of 1,437 images it clusters them before each epoch of two steps."""
     options = {"queue_size": 96, "num_clusters": "5,8", "negative_prototypes": 0}
@@ -254,6 +255,7 @@ def test_key_encoder_and_queue_after_steps_by_hand() -> None:
         np.testing.assert_allclose(variable, value, rtol=1e-5, atol=1e-7)
 
 
+@pytest.mark.slow
 def test_two_replicas_train_as_one_and_mistakes_are_seen() -> None:
     output = finish(start([str(WORKER), "pcl"]))
     print(output)

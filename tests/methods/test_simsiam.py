@@ -36,6 +36,7 @@ def loss_and_gradients(z: tf.Tensor, p: tf.Tensor) -> tuple[float, tf.Tensor | N
     return (float(loss), *tape.gradient(loss, [z, p]))
 
 
+@pytest.mark.slow
 def test_it_stands_what_every_method_must(tmp_path: Path) -> None:
     run_method_test("simsiam", tmp_path, proj_batch_norm="all_plain", predictor_hidden_dim=16)
 
@@ -93,12 +94,14 @@ def test_encoder_head_and_predictor_are_trained() -> None:
     assert [id(v) for v in model.trainable_variables] == [id(v) for v in [*ours, *classifier]]
 
 
+@pytest.mark.slow
 def test_two_replicas_train_as_one_and_known_mistakes_do_not() -> None:
     output = finish(start([str(WORKER), "simsiam"]))
     print(output)
     assert output.count("differ by") == 2
 
 
+@pytest.mark.slow
 def test_without_its_predictor_it_collapses() -> None:
     healthy = 1 / np.sqrt(8)
     assert std_after_training(SimSiam(predictor_hidden_dim=32)) > healthy / 2
