@@ -51,7 +51,7 @@ def arrays(
         kept = [variable.numpy() for layer in layers for variable in layer.variables]
         value = live(tf.constant(inputs)).numpy()
         now = [variable.numpy() for layer in layers for variable in layer.variables]
-        moves[:] |= [not np.array_equal(a, b) for a, b in zip(kept, now, strict=True)]
+        moves[:] |= np.array([not np.array_equal(a, b) for a, b in zip(kept, now, strict=True)], bool)
         for layer, weights in zip(layers, before, strict=True):
             layer.set_weights(weights)
         return value

@@ -131,4 +131,5 @@ def _is_evaluated_and_exported(config: Config, folder: Path) -> None:
     assert type(config.method).__name__ in card
     images = tf.random.stateless_uniform([2, SIDE, SIDE, 3], [3, 4])
     encoder = tf.saved_model.load(str(exported[0]))
-    np.testing.assert_allclose(encoder(images), run.encoder(images), rtol=1e-5, atol=1e-5)
+    live = run.encoder(images).numpy()
+    np.testing.assert_allclose(encoder(images), live, rtol=0, atol=1e-5 * max(1.0, np.abs(live).max()))

@@ -67,14 +67,15 @@ def test_a_run_folder_holds_what_is_promised(pretrained: Config) -> None:
     assert "http" not in (folder / "report.html").read_text().replace("http://www.w3.org", "")
 
 
-def test_tensorboard_has_what_metrics_csv_has(pretrained: Config) -> None:
+def test_tensorboard_has_what_metrics_csv_and_collapse_csv_have(pretrained: Config) -> None:
     folder = Path(pretrained.run.model_dir)
-    with (folder / "metrics.csv").open() as file:
-        (row,) = csv.DictReader(file)
+    with (folder / "metrics.csv").open() as file, (folder / "collapse.csv").open() as beside:
+        (row,), (collapse,) = csv.DictReader(file), csv.DictReader(beside)
+    row |= collapse
     assert float(row["learning_rate"]) == pytest.approx(0.3 * 64 / 256 * (1 + math.cos(5 / 6 * math.pi)) / 2)
-    (events,) = (folder / "logs").glob("events.*")
     shown = {
         value.tag: (event.step, float(tf.make_ndarray(value.tensor)))
+        for events in (folder / "logs").glob("events.*")
         for event in tf.compat.v1.train.summary_iterator(str(events))
         for value in event.summary.value
     }
