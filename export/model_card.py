@@ -115,8 +115,8 @@ def _title(config: Mapping[str, Any], pretrained: Mapping[str, Any], method: met
 
 def _without_pretraining(config: Mapping[str, Any]) -> str:
     """What the first run of the chain left an encoder as."""
-    while config.get("pretrained_by"):
-        config = config["pretrained_by"]
+    while source := config.get("pretrained_by") or config.get("taught_by"):
+        config = source
     if config.get("checkpoints", {}).get("checkpoint") != "":
         return "Unknown"
     return "Supervised" if config["command"] == "finetune" else "Untrained"
