@@ -28,9 +28,8 @@ IMAGES, P = 40, 6
 
 @pytest.mark.slow
 @pytest.mark.parametrize("negatives", [0, 8])
-@pytest.mark.slow
 def test_pcl_stands_what_every_method_must(negatives: int, tmp_path: Path) -> None:
-    """In 6 steps of 480 of 1,437 images it clusters them before each epoch of two steps."""
+    """All prototypes are candidates; or those of the 32 images of a step, and some of the others."""
     options = {"queue_size": 96, "num_clusters": "5,8", "negative_prototypes": 0}
     if negatives:
         options = {"queue_size": 96, "num_clusters": "60,80", "negative_prototypes": negatives}

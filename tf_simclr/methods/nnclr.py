@@ -15,7 +15,7 @@ from tf_simclr.options import option
 with epy.lazy_imports():
     import tensorflow as tf
 
-    from tf_simclr import networks
+    from tf_simclr.methods import prediction
     from tf_simclr.methods import state as states
     from tf_simclr.replicas import gather, traffic
 
@@ -56,10 +56,10 @@ class NNCLR(Method):
 
     def state(self, model: Any, image: tf.Tensor) -> dict[str, Any]:
         z = model.projection_head(model.encoder(image))
-        predictor = _predictor(model.projection_head, z.shape[-1], self.predictor_hidden_dim)
-        predictor(z)
-        queue = states.Queue(self.queue_size, z.shape[-1], seed=model.seed, dtype=z.dtype)
-        return {"predictor": predictor, "queue": queue}
+        return {
+            "predictor": prediction.new_predictor(model, image, 2, self.predictor_hidden_dim),
+            "queue": states.Queue(self.queue_size, z.shape[-1], seed=model.seed, dtype=z.dtype),
+        }
 
     def trained(self, model: Any) -> list[tf.keras.layers.Layer]:
         return [*super().trained(model), model.state["predictor"]]
@@ -97,26 +97,13 @@ class NNCLR(Method):
         """Similarities to the queue, of which no gradient is kept, and those of the batch with theirs."""
         terms = 2 if self.contrast_neighbours else 1
         batch = 2 * terms * own * images
-        predictor = _FLOAT * 2 * dim * (self.predictor_hidden_dim or dim)
+        predictor = prediction.predictor_bytes(dim, 2, self.predictor_hidden_dim)
         rows = _FLOAT * 2 * images * dim  # gathered: predictions, their gradients, neighbours; z of view a
         return Sizes(
             loss=_FLOAT * (2 * own * self.queue_size + 2 * batch) + (1 + terms) * rows,
             state=_FLOAT * self.queue_size * dim + 3 * predictor,  # itself, gradient, momentum
             exchanged=traffic.all_reduce((1 + terms) * rows + rows // 2 + predictor, replicas),
         )
-
-
-def _predictor(head: tf.keras.layers.Layer, width: int, hidden_dim: int) -> tf.keras.layers.Layer:
-    """z to a prediction of another z: two layers, batch norm after the first."""
-    return networks.ProjectionHead(
-        num_layers=2,
-        out_dim=width,
-        hidden_dim=hidden_dim,
-        batch_norm="hidden",
-        batch_norm_decay=head.batch_norm_decay,
-        global_bn=head.global_bn,
-        name="predictor",
-    )
 
 
 def _nearest(z: tf.Tensor, rows: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
