@@ -158,3 +158,11 @@ def test_the_start_is_measured_to_the_first_step(shared: Callable[[str], Path], 
     content = run("startup", tmp_path, f"--data_dir={shared('data/tfds')}")
     (contest,) = content["contests"]  # type: ignore[misc]
     assert min(contest["seconds"]["ours"]) > 1
+
+
+def test_the_table_of_methods_is_that_of_the_results() -> None:
+    found = json.loads((ROOT / "results" / "methods_digits_seed0.json").read_text())["methods"]
+    page = (ROOT / "docs" / "methods.md").read_text()
+    for name, (row,) in found.items():
+        cells = " | ".join(f"{value:.1f}" for value in row.values())
+        assert f"| {name} | {cells} |" in page
