@@ -51,7 +51,7 @@ def test_the_documented_sizes_are_those_of_the_flags(monkeypatch: pytest.MonkeyP
             size.memory,
             size.exchanged_gradients,
             size.exchanged_batch_norm,
-            size.exchanged_projections,
+            size.exchanged_by_method,
         ]
         for value, (expected, tolerance) in zip(found, documented, strict=True):
             assert value == pytest.approx(expected, abs=tolerance), (replicas, found)
