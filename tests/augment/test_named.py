@@ -95,6 +95,7 @@ def test_mistakes_are_one_line_that_names_the_flag(text: str, words: str) -> Non
     assert "\n" not in str(error.value)
 
 
+@pytest.mark.slow
 def test_the_command_takes_them(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "tf_simclr.pretrain", "--dataset=digits", "--image_size=24"]
     policy = "color(strength=0.5),blur(probability=1.0)|color(strength=0.5),solarize"

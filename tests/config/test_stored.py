@@ -120,6 +120,7 @@ def test_an_evaluation_of_the_old_form_keeps_its_options(command: str, options: 
     assert differences(asked, stored.read_config(tmp_path), groups) == []
 
 
+@pytest.mark.slow
 def test_a_run_is_not_resumed_from_another_source(tiny: Make, pretrained: Config) -> None:
     source = tiny()
     pretrain.pretrain(source)

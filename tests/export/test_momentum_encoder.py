@@ -56,6 +56,7 @@ def following(tiny: Make) -> Config:
     return config
 
 
+@pytest.mark.slow
 def test_the_copy_is_exported_and_the_card_says_so(following: Config, tmp_path: Path) -> None:
     run = str(folder_of(following))
     arguments = [f"--checkpoint={run}", f"--output_dir={tmp_path}", "--export_momentum_encoder"]
@@ -85,6 +86,7 @@ def test_the_copy_is_exported_and_the_card_says_so(following: Config, tmp_path: 
     assert "(momentum encoder)" in (tmp_path / "encoder" / "2" / "README.md").read_text()
 
 
+@pytest.mark.slow
 def test_the_trained_ones_are_exported_unless_asked(following: Config, tmp_path: Path) -> None:
     assert main([f"--checkpoint={folder_of(following)}", f"--output_dir={tmp_path}"]) == 0
     facts = json.loads((tmp_path / "encoder" / "2" / "export.json").read_text())

@@ -13,6 +13,7 @@ from tf_simclr.errors import UsageError
 from tf_simclr.methods.simclr import SimCLR
 
 
+@pytest.mark.slow
 def test_simclr_stands_what_every_method_must(tmp_path: Path) -> None:
     run_method_test("simclr", tmp_path, temperature=0.5)
 

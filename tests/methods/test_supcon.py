@@ -131,5 +131,6 @@ def test_images_without_any_label_are_refused(tmp_path: Path) -> None:
     assert "\n" not in str(error.value)
 
 
+@pytest.mark.slow
 def test_local_positives_break_parity() -> None:
     assert "local positives" in finish(start([str(WORKER), "supcon"]))

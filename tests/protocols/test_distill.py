@@ -116,6 +116,7 @@ def test_it_goes_on_to_the_same_end(
             np.testing.assert_array_equal(theirs[name], value, err_msg=name)
 
 
+@pytest.mark.slow
 def test_a_smaller_student_starts_from_its_own_pretraining(
     tiny: Make, taught: Config, tmp_path: Path
 ) -> None:

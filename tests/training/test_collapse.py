@@ -80,6 +80,7 @@ class StopAtFour(callbacks.Saver):
         super().on_steps(before, step, logs)
 
 
+@pytest.mark.slow
 def test_an_interrupted_run_has_the_same_rows(tiny: Make, monkeypatch: pytest.MonkeyPatch) -> None:
     options = {"train_batch_size": 700, "train_steps": 5, "checkpoint_steps": 3}
     whole, stopped = tiny(**options), tiny(**options)
