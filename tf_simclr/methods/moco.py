@@ -125,7 +125,7 @@ class MoCo(Method):
                 model.state["queue"].push(keys)
 
     def momentum_at(self, step: int | tf.Tensor, total_steps: int) -> float | tf.Tensor:
-        """The key encoder's share before step `step` is taken: v3 has 1 - (1 - m)(1 + cos(pi k / K)) / 2."""
+        """The share of the average that step `step` asks; v3's code: 1 - (1 - m)(1 + cos(pi t / T)) / 2."""
         if not (self.key_momentum_cosine and total_steps):
             return self.key_momentum
         progress = tf.cast(step, tf.keras.backend.floatx()) / total_steps
@@ -158,9 +158,8 @@ class MoCo(Method):
     def _to_batch(self, model: Any, q: tf.Tensor, k: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         """Similarities [n, N] of queries to the other view's keys of all replicas (v3, Alg. 1)."""
         images = tf.shape(q)[0]
-        return tf.matmul(q, gather.gather_replicas(k), transpose_b=True), tf.range(
-            images
-        ) + gather.replica_id() * images
+        place = tf.range(images) + gather.replica_id() * images
+        return tf.matmul(q, gather.gather_replicas(k), transpose_b=True), place
 
 
 def _predictor(hidden_dim: int, width: int, head: tf.keras.layers.Layer) -> tf.keras.layers.Layer:
