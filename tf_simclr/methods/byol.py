@@ -9,7 +9,8 @@ from typing import Any, ClassVar
 
 from etils import epy
 
-from tf_simclr.methods.method import Method, Rows, Sizes
+from tf_simclr.methods.method import Rows, Sizes
+from tf_simclr.methods.prediction import Predicting
 from tf_simclr.options import option
 
 with epy.lazy_imports():
@@ -23,7 +24,7 @@ _FLOAT = 4  # bytes
 
 
 @dataclasses.dataclass(frozen=True)
-class BYOL(Method):
+class BYOL(Predicting):
     """A prediction from z is drawn to the target's z of the image's other view; there are no negatives.
 
     The target is a moving average of encoder and projection head, which no gradient reaches.
@@ -62,16 +63,9 @@ class BYOL(Method):
             )
         return made
 
-    def trained(self, model: Any) -> list[tf.keras.layers.Layer]:
-        return super().trained(model) + ([model.state["predictor"]] if self.predictor_layers else [])
-
     def targets(self, model: Any, views: tf.Tensor, training: bool) -> tf.Tensor:
         """The target's z [2n, P]; in training by the statistics of the batch (authors' code)."""
         return tf.stop_gradient(model.state["target"](views, training=training))
-
-    def outputs(self, model: Any, views: tf.Tensor, training: bool) -> tuple[tf.Tensor, Rows]:
-        h, z = super().outputs(model, views, training)
-        return h, (z, model.state["predictor"](z, training=training) if self.predictor_layers else z)
 
     def loss(
         self, model: Any, outputs: Rows, targets: Rows, batch: Mapping[str, tf.Tensor]

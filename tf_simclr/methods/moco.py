@@ -20,8 +20,7 @@ from tf_simclr.options import option
 with epy.lazy_imports():
     import tensorflow as tf
 
-    from tf_simclr import networks
-    from tf_simclr.methods import state
+    from tf_simclr.methods import prediction, state
     from tf_simclr.replicas import gather, traffic
 
 _MATRIX_COPIES = 4  # of the similarities: two, and their gradients (reckoned)
@@ -73,8 +72,7 @@ class MoCo(Method):
         if self.queue_size:
             parts["queue"] = state.Queue(self.queue_size, z.shape[-1], seed=model.seed, dtype=z.dtype)
         if self.predictor_hidden_dim:
-            parts["predictor"] = _predictor(self.predictor_hidden_dim, z.shape[-1], model.projection_head)
-            parts["predictor"](z)
+            parts["predictor"] = prediction.new_predictor(model, image, 2, self.predictor_hidden_dim)
         return parts
 
     def trained(self, model: Any) -> list[tf.keras.layers.Layer]:
@@ -160,19 +158,6 @@ class MoCo(Method):
         images = tf.shape(q)[0]
         place = tf.range(images) + gather.replica_id() * images
         return tf.matmul(q, gather.gather_replicas(k), transpose_b=True), place
-
-
-def _predictor(hidden_dim: int, width: int, head: tf.keras.layers.Layer) -> tf.keras.layers.Layer:
-    """Two layers, no batch norm after the last (v3, authors' code for ResNets)."""
-    return networks.ProjectionHead(
-        num_layers=2,
-        out_dim=width,
-        hidden_dim=hidden_dim,
-        batch_norm="hidden",
-        batch_norm_decay=head.batch_norm_decay,
-        global_bn=head.global_bn,
-        name="predictor",
-    )
 
 
 def _sums(similarities: tf.Tensor, place: tf.Tensor, temperature: float) -> tf.Tensor:

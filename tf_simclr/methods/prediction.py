@@ -2,15 +2,35 @@
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
-from typing import Any
+from typing import Any, ClassVar
 
-import tensorflow as tf
+from etils import epy
 
-from tf_simclr import networks
-from tf_simclr.replicas import gather
+from tf_simclr.methods.method import Method, Rows
+
+with epy.lazy_imports():
+    import tensorflow as tf
+
+    from tf_simclr import networks
+    from tf_simclr.replicas import gather
 
 _FLOAT = 4  # bytes
+
+
+@dataclasses.dataclass(frozen=True)
+class Predicting(Method):
+    """A method whose outputs are z and predictions of another z; without a layer these are z itself."""
+
+    predictor_layers: ClassVar[int]
+
+    def trained(self, model: Any) -> list[tf.keras.layers.Layer]:
+        return super().trained(model) + ([model.state["predictor"]] if self.predictor_layers else [])
+
+    def outputs(self, model: Any, views: tf.Tensor, training: bool) -> tuple[tf.Tensor, Rows]:
+        h, z = super().outputs(model, views, training)
+        return h, (z, model.state["predictor"](z, training=training) if self.predictor_layers else z)
 
 
 def new_predictor(model: Any, image: tf.Tensor, num_layers: int, hidden_dim: int) -> tf.keras.layers.Layer:

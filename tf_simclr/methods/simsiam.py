@@ -8,7 +8,8 @@ from typing import Any, ClassVar
 
 from etils import epy
 
-from tf_simclr.methods.method import Method, Rows, Sizes
+from tf_simclr.methods.method import Rows, Sizes
+from tf_simclr.methods.prediction import Predicting
 from tf_simclr.options import option
 
 with epy.lazy_imports():
@@ -21,7 +22,7 @@ _FLOAT = 4  # bytes
 
 
 @dataclasses.dataclass(frozen=True)
-class SimSiam(Method):
+class SimSiam(Predicting):
     """BYOL without the moving average: the stop-gradient alone keeps z from collapsing (Sec. 4.1)."""
 
     citation: ClassVar[str] = (
@@ -50,13 +51,6 @@ class SimSiam(Method):
                 model, image, self.predictor_layers, self.predictor_hidden_dim
             )
         }
-
-    def trained(self, model: Any) -> list[tf.keras.layers.Layer]:
-        return super().trained(model) + ([model.state["predictor"]] if self.predictor_layers else [])
-
-    def outputs(self, model: Any, views: tf.Tensor, training: bool) -> tuple[tf.Tensor, Rows]:
-        h, z = super().outputs(model, views, training)
-        return h, (z, model.state["predictor"](z, training=training) if self.predictor_layers else z)
 
     def loss(
         self, model: Any, outputs: Rows, targets: Rows, batch: Mapping[str, tf.Tensor]
