@@ -28,6 +28,12 @@ def batch(layers: list) -> tuple[tf.Tensor, tf.Tensor]:
     )
 
 
+def test_factors_keep_leading_dimensions(layers: list) -> None:
+    for layer in layers:
+        factors = layer.factors_from_uniforms(tf.zeros([5, 2, layer.num_uniforms]))
+        assert {tuple(values.shape) for values in factors.values()} == {(5, 2)}
+
+
 def test_equals_its_layers_one_after_the_other(layers: list, batch: tuple) -> None:
     images, uniforms = batch
     augmentations = Augmentations(layers, jit_compile=False)

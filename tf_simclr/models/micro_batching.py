@@ -1,15 +1,15 @@
 """The exact gradient of the full-batch loss, in the memory of one chunk's activations.
 
-NT-Xent needs all z at once, but z is small. So: encode every chunk without a tape; differentiate the
-loss by z; encode every chunk again, with a tape, and send its rows of that gradient back through it. The
-sum over chunks is the gradient of the whole batch's loss, at the price of a second forward pass. The
-optimizer steps once.
+A contrastive loss needs all projections at once, but these are small. So: encode every chunk without a tape;
+differentiate the loss by what was encoded; encode every chunk again, with a tape, and send its rows of that
+gradient back through it. The sum over chunks is the gradient of the whole batch's loss, at the price of a
+second forward pass. The optimizer steps once.
 
 A chunk holds all views of every k-th image, of all replicas; which images these are does not depend on the
-number of replicas. Batch statistics are each chunk's own, so with batch
-norm in training mode this is SimCLR with batch norm over N / k images and NT-Xent over N. The moving
-statistics move once a step, to the mean of what each chunk alone would make of them. Where batch norm is
-in inference mode nothing differs from k = 1 but rounding.
+number of replicas. Batch statistics are each chunk's own, so with batch norm in training mode SimCLR has
+batch norm over N / k images and NT-Xent over N. The moving statistics move once a step, to the mean of what
+each chunk alone would make of them. Where batch norm is in inference mode nothing differs from k = 1 but
+rounding.
 """
 
 from __future__ import annotations
