@@ -4,7 +4,8 @@ python -m benchmarks.methods --output=runs/methods
 
 Every method trains the encoder of flags/digits/pretrain.cfg by its own flags/digits/pretrain_NAME.cfg, for
 the same epochs, from each seed; then come logistic regression on frozen h (2 labels a class, and all) and
-k-NN. A run that is finished is not run again. Last the train steps of all methods take turns in one process.
+k-NN. A run that is finished is not run again. Last the train steps of all methods take turns in one process,
+and `doctor --sizes` reckons the memory of each.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ from benchmarks.contest import Claim, Contest, publish, take_turns
 import tensorflow as tf
 
 from tf_simclr import inputs, methods, pretrain
+from tf_simclr.checks import sizes
 from tf_simclr.config import Config
 from tf_simclr.config import flags as flags_lib
 from tf_simclr.runs import build
@@ -33,7 +35,7 @@ from tf_simclr.runs import build
 OUTPUT = flags.DEFINE_string("output", "runs/methods", "folder of the runs")
 METHODS = flags.DEFINE_list("methods", [], "methods; empty: all that have a flagfile")
 SEEDS = flags.DEFINE_list("seeds", ["0", "1", "2"], "seeds of the pretraining")
-EPOCHS = flags.DEFINE_integer("epochs", 30, "epochs of every pretraining", lower_bound=1)
+EPOCHS = flags.DEFINE_integer("epochs", 60, "epochs of every pretraining", lower_bound=1)
 RESULTS = flags.DEFINE_string("results", "", "file to add the figures of finished runs to, as JSON")
 
 STEPS = 5  # a turn
@@ -74,14 +76,18 @@ def command(name: str, folder: Path, arguments: list[str]) -> dict[str, Any]:
     return json.loads(result.read_text())
 
 
-def step_of(method: str) -> tuple[Callable[[], None], int]:
-    """A turn of train steps on one batch, and the bytes of weights, optimizer and state."""
-    _, config = flags_lib.parse(pretrain.COMMAND, [f"--flagfile={flagfile(method)}", "--model_dir=x"])
+def planned(method: str) -> Config:
+    return flags_lib.parse(pretrain.COMMAND, [f"--flagfile={flagfile(method)}", "--model_dir=x"])[1]
+
+
+def step_of(method: str) -> Callable[[], None]:
+    """A turn of train steps on one batch."""
+    config = planned(method)
     source = inputs.train_source(config)
-    model = build.pretraining(config, source.num_classes, config.steps(source.num_examples))
-    batches = inputs.pretraining_batches(config, source, model.augmentations.num_uniforms)(0)
-    batch = next(iter(batches))
-    between(config, model, lambda: inputs.evaluation_batches(config.data, source))
+    steps, images = config.steps(source.num_examples), source.num_examples
+    model = build.pretraining(config, source.num_classes, steps, images)
+    batch = next(iter(inputs.pretraining_batches(config, source, model.augmentations.num_uniforms)(0)))
+    config.method.between_epochs(model, lambda: inputs.evaluation_batches(config.data, source), 0)
     step = tf.function(model.train_step)
 
     def turn() -> None:
@@ -90,36 +96,41 @@ def step_of(method: str) -> tuple[Callable[[], None], int]:
         next(iter(figures.values())).numpy()
 
     turn()
-    kept = [*model.variables, *optimizer_variables(model.optimizer)]
-    return turn, sum(variable.shape.num_elements() * variable.dtype.size for variable in kept)
+    return turn
 
 
-def between(config: Config, model: Any, images: Callable[[], tf.data.Dataset]) -> None:
-    config.method.between_epochs(model, images, 0)
+def contest(names: list[str]) -> Contest:
+    """Train steps of all methods in turns."""
+    seconds = take_turns({name: step_of(name) for name in names})
+    claims = [Claim(methods.DEFAULT, name) for name in names if name != methods.DEFAULT]
+    return Contest("train steps on digits, by method", seconds, STEPS, "steps", claims)
 
 
-def optimizer_variables(optimizer: Any) -> list[tf.Variable]:
-    found = optimizer.variables
-    return found() if callable(found) else found
+def costs_of(names: list[str]) -> dict[str, dict[str, float]]:
+    """Time of a step, measured, and memory of a step, by `doctor --sizes`, in units of SimCLR's."""
+    steps = contest(names)
+    memory = {name: sizes.of(planned(name), 1).memory for name in names}
+    own = {
+        name: {
+            "time": steps.ratio(Claim(methods.DEFAULT, name)),
+            "memory": memory[name] / memory[methods.DEFAULT],
+        }
+        for name in names
+    }
+    publish("methods", steps, memory=memory)
+    return own
 
 
-def contest(names: list[str]) -> tuple[Contest, dict[str, int]]:
-    """Train steps of all methods in turns, and the memory that each keeps."""
-    made = {name: step_of(name) for name in names}
-    seconds = take_turns({name: turn for name, (turn, _) in made.items()})
-    claims = [Claim(name, methods.DEFAULT) for name in names if name != methods.DEFAULT]
-    subject = "train steps on digits, by method"
-    return Contest(subject, seconds, STEPS, "steps", claims), {name: size for name, (_, size) in made.items()}
-
-
-def table(found: dict[str, list[dict[str, float]]], costs: Contest, memory: dict[str, int]) -> str:
+def table(found: dict[str, list[dict[str, float]]], costs: dict[str, dict[str, float]]) -> str:
     """Means and deviations over the seeds, and costs in units of SimCLR's, as Markdown."""
     titles = list(next(iter(found.values()))[0])
-    lines = [f"| method | {' | '.join(titles)} | time a step | memory |", "|---" * (len(titles) + 3) + "|"]
+    lines = [
+        f"| method | {' | '.join(titles)} | time a step | memory a step |",
+        "|---" * (len(titles) + 3) + "|",
+    ]
     for name, rows in found.items():
         cells = [spread([row[title] for row in rows]) for title in titles]
-        time = costs.ratio(Claim(methods.DEFAULT, name))
-        cells += [f"{time:.2f}", f"{memory[name] / memory[methods.DEFAULT]:.2f}"]
+        cells += [f"{costs[name][what]:.2f}" for what in ("time", "memory")]
         lines.append(f"| {name} | {' | '.join(cells)} |")
     return "\n".join(lines)
 
@@ -129,11 +140,11 @@ def spread(values: list[float]) -> str:
     return f"{statistics.mean(values):.1f}{deviation}"
 
 
-def keep(found: dict[str, list[dict[str, float]]]) -> None:
+def keep(found: dict[str, list[dict[str, float]]], costs: dict[str, dict[str, float]]) -> None:
     if RESULTS.value:
         path = Path(RESULTS.value)
         path.parent.mkdir(parents=True, exist_ok=True)
-        content = {"epochs": EPOCHS.value, "seeds": SEEDS.value, "methods": found}
+        content = {"epochs": EPOCHS.value, "seeds": SEEDS.value, "methods": found, "costs": costs}
         path.write_text(json.dumps(content, indent=2) + "\n")
 
 
@@ -146,10 +157,10 @@ def main(arguments: list[str]) -> None:
     for seed, name in itertools.product(SEEDS.value, names):
         found[name].append(learned(name, seed))
         print(f"{name}, seed {seed}: {found[name][-1]}", flush=True)
-        keep({name: rows for name, rows in found.items() if rows})
-    costs, memory = contest(names)
-    publish("methods", costs, learned=found, memory=memory)
-    print(f"\n{table(found, costs, memory)}")
+        keep({name: rows for name, rows in found.items() if rows}, {})
+    costs = costs_of(names)
+    keep(found, costs)
+    print(f"\n{table(found, costs)}")
 
 
 if __name__ == "__main__":

@@ -10,12 +10,14 @@ import numpy as np
 import tensorflow as tf
 
 from export.parts import Part
+from export.quiet import quiet
 from export.signatures import reusable
 
 TOLERANCE = 1e-4
 OPSET = 15
 
 
+@quiet()
 def convert(name: str, part: Part, folder: Path) -> Path:
     """Converts the encoder's `serving_default` to `folder/model.{tflite,onnx}` and returns that path."""
     path = folder / f"model.{name}"
@@ -37,6 +39,7 @@ def _to_tflite(part: Part) -> bytes:
         return tf.lite.TFLiteConverter.from_saved_model(folder, signature_keys=["serving_default"]).convert()
 
 
+@quiet()
 def largest_difference(path: Path, part: Part) -> float:
     """Largest difference from the live encoder, as a fraction of the largest output (at least 1)."""
     converted = _onnx(path) if path.suffix == ".onnx" else _tflite(path)

@@ -20,7 +20,7 @@ with epy.lazy_imports():
     import tensorflow_datasets as tfds
 
     from tf_simclr import data, runs
-    from tf_simclr.official import matching
+    from tf_simclr.official import matching, tf1_names
     from tf_simclr.official import source as official
     from tf_simclr.reports import run_report
     from tf_simclr.runs import checkpoints, misfit
@@ -111,6 +111,7 @@ def save(
         num_eval_examples=0,
         images_per_second=None,
         wall_seconds=None,
+        moving_averages=source.weights.averages,
         left_out=list(source.weights.left_out),
     )
     run_report.write_run_report(run.path)
@@ -147,6 +148,9 @@ def print_summary(run: runs.RunFolder, source: official.OfficialCheckpoint) -> N
     flags = " ".join(f"--{name}={value}" for name, value in found.flags().items())
     layers = len(weights.projection_head.kernels)
     print(f"import_official: {source.prefix}, step {source.step():,}\n  {flags}")
+    if weights.averages:
+        only = "" if config.imported.ema else ", the file holds nothing else"
+        print(f"  moving averages of the weights (ema_model/){only}")
     print(f"  projection head: {f'{layers} layers' if layers else 'none in it (version 1 files have none)'}")
     print(f"  classifier: {f'{found.num_classes} classes' if found.num_classes else 'none in it'}")
     print(f"  data set {config.data.dataset or 'not said'}, {config.data.image_size} px")
@@ -156,9 +160,7 @@ def print_summary(run: runs.RunFolder, source: official.OfficialCheckpoint) -> N
 
 def _kinds(names: Sequence[str]) -> list[str]:
     """Optimizer slots and other copies by their number, the rest by name."""
-    slots = [
-        name for name in names if ".OPTIMIZER_SLOT" in name or name.endswith(("Momentum", "Adam", "Adam_1"))
-    ]
+    slots = [name for name in names if ".OPTIMIZER_SLOT" in name or tf1_names.is_slot(name)]
     rest = [name.replace("/.ATTRIBUTES/VARIABLE_VALUE", "") for name in names if name not in slots]
     copies = Counter(name.split("/")[0] for name in rest if "/" in name)
     kinds = [f"{len(slots)} optimizer slots"] if slots else []

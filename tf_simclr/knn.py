@@ -16,18 +16,17 @@ from tf_simclr.errors import UsageError
 with epy.lazy_imports():
     from tf_simclr import data, inputs, models, networks, runs, training
     from tf_simclr.devices import strategies
-    from tf_simclr.evaluation import features, nearest_neighbours
+    from tf_simclr.evaluation import features, metrics, nearest_neighbours
     from tf_simclr.inputs import labelled
     from tf_simclr.protocols import pictures, proof, repeats, results
     from tf_simclr.runs import loading
 
 COMMAND = Command(
     "knn",
-    "classify test images by their nearest training images, by cosine of h, k = 20 and 200",
-    "data encoder head repeats checkpoints devices run".split(),
+    "classify test images by their nearest training images, by cosine of h",
+    "data encoder head neighbours repeats checkpoints devices run".split(),
     {},
 )
-NEIGHBOURS = (20, 200)
 
 
 def knn(config: Config) -> dict[str, Any]:
@@ -58,25 +57,24 @@ def _classify(
     bank: data.Source,
     queries: data.Source,
 ) -> dict[str, Any]:
-    """Classifies the queries by the bank; `top1` is that of k = 200 and weighted votes."""
-    wanted = run.config.data
+    """Classifies the queries by the bank; `top1` is that of the last k and weighted votes."""
+    wanted, ks = run.config.data, run.config.neighbours.ks()
     asked = labelled.features(wanted, encoder, queries)
     stored = _checked(features.encode_batches(encoder, inputs.evaluation_batches(wanted, bank)), bank)
-    found = nearest_neighbours.nearest_neighbours(asked.values, stored, max(NEIGHBOURS))
+    found = nearest_neighbours.nearest_neighbours(asked.values, stored, max(ks))
     pictures.tsne(run, asked, head, bank.class_names)
     pictures.neighbours(run, found, bank, queries)
-    votes = nearest_neighbours.classify(found, asked.labels, bank.num_classes, NEIGHBOURS)
-    ways = [f"k{k}_{kind}" for k in NEIGHBOURS for kind in ("weighted", "plain")]
-    by_way = dict(zip(ways, votes, strict=True))
-    best = by_way["k200_weighted"]
+    votes = nearest_neighbours.classify(found, asked.labels, bank.num_classes, ks)
+    best = votes[-2]
     run.write_npz("predictions.npz", id=asked.ids, label=asked.labels, prediction=best.predictions)
     return {
         "num_eval_examples": len(asked.labels),
         "eval_split": queries.split,
         "top1": best.top1,
         "top5": best.top5,
-        "knn": {way: vote.top1 for way, vote in by_way.items()},
-        "knn_k": [vote.k for vote in votes[::2]],  # cut to the bank where that is smaller
+        "mean_per_class": metrics.mean_per_class_accuracy(best.predictions, asked.labels),
+        "knn": {vote.name: vote.top1 for vote in votes},
+        "knn_k": list(dict.fromkeys(vote.k for vote in votes)),
     }
 
 

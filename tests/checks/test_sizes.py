@@ -61,3 +61,12 @@ def test_flagfiles_of_pretrain_are_taken(capsys: pytest.CaptureFixture[str]) -> 
     flagfile = ROOT / "flags" / "digits" / "pretrain.cfg"
     assert doctor.main(["--sizes", f"--flagfile={flagfile}", "--devices=1"]) == 0
     assert "memory of a replica" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(("method", "views"), [("simclr", 2), ("moco", 1), ("pcl", 1)])
+def test_activations_are_of_the_views_that_are_encoded_with_gradients(
+    method: str, views: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sizes, "_kept_bytes_of_one_view", lambda encoder, side: 1000)
+    config = Config("doctor").replace(method=method, train_batch_size=64, resnet_depth=18, image_size=16)
+    assert sizes.of(config, 1).activations == views * 64 * 1000

@@ -140,9 +140,27 @@ def test_ema_takes_the_averages(tmp_path: Path, capsys: pytest.CaptureFixture[st
     left_out = json.loads((tmp_path / "average" / "result.json").read_text())["left_out"]
     assert set(tf1_names(plain)) < set(left_out)
 
-    alone = write_tf1(tmp_path / "alone" / "model.ckpt-5", tf1_names(average, prefix="ema_model/"))
-    assert import_official.main([f"--source={alone}", f"--model_dir={tmp_path / 'refused'}"]) == 2
-    assert "give --ema" in capsys.readouterr().err
+
+def test_a_stripped_file_gives_its_averages_whatever_optimizer_state_is_left(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    average = random_parts(*CASES["cifar"])
+    left = [
+        "base_model/conv2d/kernel/Momentum",
+        "base_model/batch_normalization_1/gamma/LARSOptimizer_1",
+        "head_contrastive/nl_0/dense/kernel/Adam",
+        "ema_model/base_model/conv2d/kernel/ExponentialMovingAverage",
+        "beta1_power_1",
+    ]
+    values = {**tf1_names(average, prefix="ema_model/"), **{name: np.zeros(3) for name in left}}
+    source = write_tf1(tmp_path / "model.ckpt-5", values)
+    assert_same(run_import(source, tmp_path / "run"), average)
+    assert (
+        "moving averages of the weights (ema_model/), the file holds nothing else" in capsys.readouterr().out
+    )
+    result = json.loads((tmp_path / "run" / "result.json").read_text())
+    assert result["moving_averages"]
+    assert set(left) < set(result["left_out"])
 
 
 def test_classifier_on_a_head_layer(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

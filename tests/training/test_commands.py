@@ -200,6 +200,15 @@ def test_knn_reports_both_votes_and_both_k(tiny: Make, pretrained: Config) -> No
     assert result["encoder_sha256_before"] == result["encoder_sha256_after"]
 
 
+def test_knn_names_the_k_that_was_used(tiny: Make, pretrained: Config) -> None:
+    config = tiny("knn", checkpoint=pretrained.run.model_dir, k="3, 5000,9000")
+    knn.knn(config)
+    result = result_of(config)
+    assert result["knn_k"] == [3, 1437]  # all that digits has
+    assert list(result["knn"]) == ["k3_weighted", "k3_plain", "k1437_weighted", "k1437_plain"]
+    assert "k1437_weighted" in (Path(config.run.model_dir) / "report.html").read_text()
+
+
 def test_knn_without_a_checkpoint_says_that_it_is_random(
     tiny: Make, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -62,7 +62,7 @@ def of(config: Config, replicas: int) -> Sizes:
     images, side = config.optimization.train_batch_size, config.data.image_size
     own = images // replicas
     num_views = config.method.num_views
-    chunk = num_views * own // config.memory.micro_batches
+    chunk = config.method.encoded_views * own // config.memory.micro_batches
     dim = config.head.proj_out_dim if config.head.proj_head_mode != "none" else encoder.output_dim
     norms = [layer for part in (encoder, head) for layer in part.submodules if isinstance(layer, BatchNorm)]
     channels = sum(norm.moving_mean.shape[0] for norm in norms)

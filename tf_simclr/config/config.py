@@ -58,6 +58,7 @@ class Config:
     sweep: groups.Sweep = field(default_factory=groups.Sweep)
     transfers: groups.Transfers = field(default_factory=groups.Transfers)
     embedding: groups.Embedding = field(default_factory=groups.Embedding)
+    neighbours: groups.Neighbours = field(default_factory=groups.Neighbours)
     repeats: groups.Repeats = field(default_factory=groups.Repeats)
     checkpoints: groups.Checkpoints = field(default_factory=groups.Checkpoints)
     imported: groups.Imported = field(default_factory=groups.Imported)

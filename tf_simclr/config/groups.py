@@ -319,6 +319,22 @@ class Embedding:
 
 
 @dataclasses.dataclass(frozen=True)
+class Neighbours:
+    """k-NN"""
+
+    k: str = option(
+        "20,200",
+        "neighbours that vote, separated by commas; the last one's weighted votes are top-1; cut to the bank",
+        form=(r"[1-9]\d*( *, *[1-9]\d*)*", "whole numbers from 1 on, separated by commas"),
+        distinct=True,
+    )
+
+    def ks(self) -> list[int]:
+        """`k` as numbers."""
+        return [int(k) for k in self.k.split(",")]
+
+
+@dataclasses.dataclass(frozen=True)
 class Repeats:
     """error bars"""
 

@@ -42,6 +42,11 @@ class KnnResult:
     top1: float
     top5: float | None
 
+    @property
+    def name(self) -> str:
+        """`k200_weighted` or `k200_plain`."""
+        return f"k{self.k}_{'weighted' if self.weighted else 'plain'}"
+
 
 def nearest_neighbours(queries: np.ndarray, bank: Iterable[Sequence[np.ndarray]], k: int) -> Neighbours:
     """Finds the k most similar examples of the bank; of equal similarities the earlier one wins.

@@ -50,6 +50,11 @@ class Method:
     needs_index: ClassVar[bool] = False
     micro_batches: ClassVar[bool] = True
 
+    @property
+    def encoded_views(self) -> int:
+        """Views an image that `outputs` encodes; what `targets` encodes keeps no activations."""
+        return self.num_views
+
     def check(self, own_images: int, replicas: int = 1) -> None:
         """UsageError where the options contradict each other, or the images that a replica has a step."""
 

@@ -59,9 +59,10 @@ class MoCo(Method):
 
     def check(self, own_images: int, replicas: int = 1) -> None:
         batch = own_images * replicas
-        if self.queue_size % (self._directions * batch):
+        keys = self.encoded_views * batch
+        if self.queue_size % keys:
             raise UsageError(
-                f"--queue_size={self.queue_size}: must be a multiple of the {self._directions * batch} keys "
+                f"--queue_size={self.queue_size}: must be a multiple of the {keys} keys "
                 f"a step, those of {'both views' if self.symmetric else 'one view'} of {batch} images"
             )
 
@@ -104,10 +105,10 @@ class MoCo(Method):
         contrast = self._to_queue if self.queue_size else self._to_batch
         found = [contrast(model, q, k) for q, k in zip(queries, self._by_direction(targets), strict=True)]
         sums = tf.add_n([_sums(similarities, place, self.temperature) for similarities, place in found])
-        images = tf.cast(tf.shape(targets)[0] // self._directions * gather.num_replicas(), sums.dtype)  # N
+        images = tf.cast(tf.shape(targets)[0] // self.encoded_views * gather.num_replicas(), sums.dtype)  # N
         loss, *others = tf.unstack(sums / images)
         loss *= 1 if self.queue_size else 2 * self.temperature  # v3, Alg. 1: a direction is 2 tau times L
-        means = [loss, *(other / self._directions for other in others)]
+        means = [loss, *(other / self.encoded_views for other in others)]
         figures = tf.unstack(gather.sum_replicas(tf.stop_gradient(tf.stack(means))))
         return loss, dict(zip(self.figures, figures, strict=True))
 
@@ -132,20 +133,20 @@ class MoCo(Method):
     def sizes(self, own: int, images: int, dim: int, weights: int, replicas: int) -> Sizes:
         """Similarities to the queue or the batch's keys; a second encoder, the queue and the predictor."""
         candidates = self.queue_size + 1 if self.queue_size else images
-        keys = _FLOAT * self._directions * images * dim
+        keys = _FLOAT * self.encoded_views * images * dim
         predictor = 3 * 2 * dim * self.predictor_hidden_dim  # two kernels, their gradients and momentum
         return Sizes(
-            loss=_FLOAT * _MATRIX_COPIES * self._directions * own * candidates + 2 * keys,
+            loss=_FLOAT * _MATRIX_COPIES * self.encoded_views * own * candidates + 2 * keys,
             state=weights + _FLOAT * (dim * self.queue_size + predictor),
             exchanged=traffic.all_reduce(keys, replicas),
         )
 
     @property
-    def _directions(self) -> int:
+    def encoded_views(self) -> int:
         return 2 if self.symmetric else 1
 
     def _by_direction(self, rows: tf.Tensor) -> list[tf.Tensor]:
-        return tf.split(rows, self._directions)
+        return tf.split(rows, self.encoded_views)
 
     def _to_queue(self, model: Any, q: tf.Tensor, k: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         """Similarities [n, 1 + K] of queries to their key and to the queue (MoCo Eq. 1, Alg. 1)."""

@@ -219,6 +219,10 @@ class PCL(Method):
         )
 
     @property
+    def encoded_views(self) -> int:
+        return 1
+
+    @property
     def _counts(self) -> Sequence[int]:
         if not self.num_clusters:
             raise UsageError("--num_clusters=: give whole numbers with commas")

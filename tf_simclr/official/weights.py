@@ -40,13 +40,14 @@ class Part:
 class Weights:
     """A checkpoint's encoder, projection head and classifier; an absent one has no layers.
 
-    `left_out` are the names of all other variables.
+    `left_out` are the names of all other variables; `averages` says that these are moving averages.
     """
 
     encoder: Part
     projection_head: Part
     classifier: Part
     left_out: Sequence[str] = ()
+    averages: bool = False
 
     def parts(self) -> dict[str, Part]:
         return {

@@ -9,6 +9,8 @@ from tf_simclr.reports.run_report import write_run_report
 from tf_simclr.runs.folder import RunFolder
 from tf_simclr.training.fit import Speed
 
+MUCH = 2.0  # points between top-1 and balanced accuracy
+
 
 def conclude(run: RunFolder, steps: int, speed: Speed | None = None, **values: Any) -> dict[str, Any]:
     """Writes result.json and report.html, prints the summary line, and returns what result.json says."""
@@ -40,7 +42,15 @@ def _summary(result: dict[str, Any]) -> str:
     if result["top1"] is None:
         summary = f"{result['steps']:,} steps done"
     else:
-        summary = f"top-1 {result['top1']:.2f} % on {result['num_eval_examples']:,} images"
+        summary = f"top-1 {result['top1']:.2f} %{_balanced(result)} on {result['num_eval_examples']:,} images"
     if result.get("top1_std") is not None:
         summary += f", ± {result['top1_std']:.2f} over {len(result['seeds'])} seeds"
     return summary
+
+
+def _balanced(result: dict[str, Any]) -> str:
+    """Balanced accuracy, the mean over classes, where top-1 alone would mislead."""
+    balanced = result.get("mean_per_class")
+    if balanced is None or abs(balanced - result["top1"]) < MUCH:
+        return ""
+    return f" (balanced {balanced:.2f} %)"
