@@ -17,6 +17,7 @@ from tf_simclr.checks import parity
 from tf_simclr.config import Config, flags
 from tf_simclr.errors import UsageError
 from tf_simclr.methods.simsiam import SimSiam
+from tf_simclr.optimizers import LARS, SGD, WarmUpCosine
 
 WORKER = Path(__file__).with_name("predicting_worker.py")
 METHOD = SimSiam(predictor_hidden_dim=5)
@@ -92,6 +93,31 @@ def test_encoder_head_and_predictor_are_trained() -> None:
     assert all(gradient is not None for gradient in tape.gradient(loss, ours))
     classifier = model.classifier.trainable_variables
     assert [id(v) for v in model.trainable_variables] == [id(v) for v in [*ours, *classifier]]
+
+
+def test_the_predictors_rate_keeps_its_peak() -> None:
+    """Against SGD at the constant rate by hand, momentum included."""
+    weights = [tf.Variable([1.0, -2.0]) for _ in range(3)]
+    gradients = np.random.default_rng(0).normal(size=[6, 2]).astype(np.float32)
+    falling = WarmUpCosine(0.5, 6, 2)
+    ours, plain, constant = SGD(falling, 0.9), SGD(falling, 0.9), SGD(0.5, 0.9)
+    ours.keep_rate([weights[0]])
+    for step, gradient in enumerate(gradients):
+        if falling(step) > 0:  # at the first step of a warm-up there is no rate to be multiplied
+            constant.apply_gradients([(tf.constant(gradient), weights[2])])
+        for optimizer, variable in ((ours, weights[0]), (plain, weights[1])):
+            optimizer.apply_gradients([(tf.constant(gradient), variable)])
+    np.testing.assert_allclose(weights[0], weights[2], rtol=1e-5)
+    assert np.all(np.abs(weights[0] - weights[1]) > 1e-2)
+
+
+def test_only_the_predictor_keeps_its_rate() -> None:
+    model = parity.model(method=SimSiam(predictor_hidden_dim=5, fix_predictor_rate=True))
+    optimizer = SGD(WarmUpCosine(0.5, 10))
+    model.compile(optimizer)
+    assert optimizer._kept == {variable.ref() for variable in model.state["predictor"].trainable_variables}
+    with pytest.raises(UsageError, match="--optimizer=lars: layers can keep their rate with momentum"):
+        model.compile(LARS(0.1))
 
 
 @pytest.mark.slow

@@ -73,6 +73,10 @@ class Method:
         """The layers that the loss trains, in a fixed order."""
         return [model.encoder, model.projection_head]
 
+    def kept_rate(self, model: Any) -> list[tf.keras.layers.Layer]:
+        """Of the trained layers those whose rate keeps its peak when the schedule falls; for SGD only."""
+        return []
+
     def targets(self, model: Any, views: tf.Tensor, training: bool) -> Rows:
         """What a step compares with and no gradient reaches, such as a momentum encoder's projections.
 

@@ -43,6 +43,13 @@ class SimSiam(Predicting):
         512, "width of the predictor's hidden layers (Sec. 3); 0: that of z", minimum=0
     )
 
+    fix_predictor_rate: bool = option(
+        False, "the predictor keeps the peak rate (authors' --fix-pred-lr); with momentum or nesterov only"
+    )
+
+    def kept_rate(self, model: Any) -> list[tf.keras.layers.Layer]:
+        return [model.state["predictor"]] if self.fix_predictor_rate and self.predictor_layers else []
+
     def state(self, model: Any, image: tf.Tensor) -> dict[str, Any]:
         if not self.predictor_layers:
             return {}

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import tensorflow as tf
+
+from tf_simclr.errors import UsageError
 
 
 def example_image(encoder: tf.keras.Model, image_size: int) -> tf.Tensor:
@@ -29,3 +32,20 @@ def exclude_from_decay(optimizer: Any, model: tf.keras.Model) -> None:
     vectors = [variable for variable in model.trainable_variables if variable.shape.rank <= 1]
     classifier = model.classifier.trainable_variables if model.classifier is not None else []
     optimizer.exclude_from_weight_decay(var_list=[*vectors, *(v for v in classifier if v.shape.rank > 1)])
+
+
+def keep_rate(optimizer: Any, layers: Sequence[tf.keras.layers.Layer]) -> None:
+    """Takes layers out of the rate's schedule: they keep its peak.
+
+    Raises:
+        UsageError: the optimizer can't, as where LARS divides the gradient's size out.
+    """
+    if not layers:
+        return
+    optimizer = getattr(optimizer, "inner_optimizer", optimizer)
+    if not hasattr(optimizer, "keep_rate"):
+        raise UsageError(
+            f"--optimizer={type(optimizer).__name__.lower()}: layers can keep their rate with momentum or "
+            "nesterov only (tf_simclr.optimizers.SGD)"
+        )
+    optimizer.keep_rate([variable for layer in layers for variable in layer.trainable_variables])

@@ -10,7 +10,7 @@ import tensorflow as tf
 from tf_simclr.augment import Augmentations
 from tf_simclr.methods.method import Method, Rows
 from tf_simclr.models import micro_batching
-from tf_simclr.models.compiling import example_image, exclude_from_decay
+from tf_simclr.models.compiling import example_image, exclude_from_decay, keep_rate
 from tf_simclr.models.losses import REPLICAS_AGREE, cross_entropy, kernels, layer_losses
 from tf_simclr.networks.heads import LinearClassifier
 from tf_simclr.optimizers import kernels_l2
@@ -93,6 +93,7 @@ class Pretraining(tf.keras.Model):
             self.state = state
         optimizer = tf.keras.optimizers.get(optimizer)
         exclude_from_decay(optimizer, self)
+        keep_rate(optimizer, self.method.kept_rate(self))
         self.built = True
         super().compile(optimizer=optimizer, **options)
 

@@ -10,8 +10,9 @@ import tensorflow as tf
 from tf_simclr.errors import UsageError
 from tf_simclr.optimizers.lars import LARS
 from tf_simclr.optimizers.schedules import WarmUpCosine, scaled_learning_rate
+from tf_simclr.optimizers.sgd import SGD
 
-__all__ = ["LARS", "WarmUpCosine", "kernels_l2", "make_optimizer", "scaled_learning_rate"]
+__all__ = ["LARS", "SGD", "WarmUpCosine", "kernels_l2", "make_optimizer", "scaled_learning_rate"]
 
 # Batch norm's variables and biases, by TensorFlow Addons' only means of exclusion: patterns on names.
 _LAMB_EXCLUDED = ["gamma", "beta", "bias", "classifier"]  # it knows variables by name only
@@ -44,7 +45,7 @@ def make_optimizer(
     if name == "lars":
         return LARS(schedule, momentum=momentum, weight_decay=weight_decay)
     if name in ("momentum", "nesterov"):
-        return tf.keras.optimizers.SGD(schedule, momentum=momentum, nesterov=name == "nesterov")
+        return SGD(schedule, momentum=momentum, nesterov=name == "nesterov")
     if name == "adam":
         return tf.keras.optimizers.Adam(schedule, beta_1=momentum)
     if name == "lamb":
