@@ -16,6 +16,7 @@ import pytest
 
 from tf_simclr import cli, pretrain
 from tf_simclr.config import Config, flags
+from tf_simclr.runs import build
 
 ROOT = Path(__file__).resolve().parent.parent
 COMMANDS = ["pretrain", "linear_eval", "finetune", "evaluate", "knn", "label_efficiency", "import_official"]
@@ -173,6 +174,9 @@ def test_flagfiles_parse_by_their_command_and_cite(path: Path, monkeypatch: pyte
     command = importlib.import_module(f"tf_simclr.{stated.group(1)}").COMMAND
     _, config = flags.parse(command, arguments)
     assert config.data.dataset or config.transfers.datasets
+    if "augmentation" in command.groups:
+        build.augmentations(config)
+        config.method.check(config.optimization.train_batch_size)
 
 
 def test_imports_run_one_way() -> None:

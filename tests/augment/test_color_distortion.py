@@ -175,14 +175,30 @@ def test_strong_distortion_never_inverts_contrast() -> None:
     assert layer.draw(500, [1, 1])["contrast"].numpy().min() >= 0.0
 
 
+def test_saturation_may_have_a_range_of_its_own() -> None:
+    ranges = ColorDistortion(0.5, saturation=0.2).ranges()
+    assert ranges.pop("saturation") == (0.8, 1.2)
+    plain = ColorDistortion(0.5).ranges()
+    assert plain.pop("saturation") == plain["contrast"]
+    assert ranges == plain
+
+
 def test_config_and_draws() -> None:
-    layer = ColorDistortion(0.3, "random", "multiplicative")
+    config = {"strength": 0.3, "order": "random", "brightness": "multiplicative", "saturation": 0.1}
+    layer = ColorDistortion(**config)
     again = ColorDistortion.from_config(layer.get_config())
-    assert again.get_config() == {"strength": 0.3, "order": "random", "brightness": "multiplicative"}
+    assert again.get_config() == config
     first, second, other = layer.draw(50, [1, 2]), again.draw(50, [1, 2]), layer.draw(50, [1, 3])
     for name, values in first.items():
         np.testing.assert_array_equal(values, second[name])
         assert not np.array_equal(values, other[name])
-    for arguments in ({"strength": -0.1}, {"strength": 2.6}, {"order": "both"}, {"brightness": "none"}):
+    wrong = (
+        {"strength": -0.1},
+        {"strength": 2.6},
+        {"order": "both"},
+        {"brightness": "none"},
+        {"saturation": 2.0},
+    )
+    for arguments in wrong:
         with pytest.raises(UsageError):
             ColorDistortion(**arguments)

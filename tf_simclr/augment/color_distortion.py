@@ -46,12 +46,20 @@ class ColorDistortion:
         strength: s of App. A, between 0 and 2.5 (there the hue reaches half the circle).
         order: "fixed" (the paper's) or "random" (one of the 24 orders an image).
         brightness: "additive" (the paper's) or "multiplicative".
+        saturation: its largest change, between 0 and 1; None: 0.8 s, as brightness and contrast have it
+            (BYOL: 0.2 at s = 0.5).
 
     Raises:
         UsageError: an argument is none of these.
     """
 
-    def __init__(self, strength: float = 1.0, order: str = "fixed", brightness: str = "additive") -> None:
+    def __init__(
+        self,
+        strength: float = 1.0,
+        order: str = "fixed",
+        brightness: str = "additive",
+        saturation: float | None = None,
+    ) -> None:
         if not 0.0 <= strength <= 2.5:
             raise UsageError(f"--color_jitter_strength={strength}: give a number from 0 to 2.5.")
         if order not in ("fixed", "random"):
@@ -60,7 +68,10 @@ class ColorDistortion:
             raise UsageError(
                 f"brightness of the colour jitter {brightness!r}: give additive or multiplicative."
             )
+        if saturation is not None and not 0.0 <= saturation <= 1.0:
+            raise UsageError(f"saturation of the colour jitter {saturation}: give a number from 0 to 1.")
         self.strength = float(strength)
+        self.saturation = saturation
         self.order = order
         self.brightness = brightness
         self._drawn = ("jitter", *OPERATIONS, "grey") + (("order",) if order == "random" else ())
@@ -82,10 +93,11 @@ class ColorDistortion:
         """Lowest and highest factor of each operation (App. A); hue in turns of the full circle."""
         spread = 0.8 * self.strength
         around_one = (max(0.0, 1.0 - spread), 1.0 + spread)
+        saturation = around_one if self.saturation is None else (1.0 - self.saturation, 1.0 + self.saturation)
         return {
             "brightness": (-spread, spread) if self.brightness == "additive" else around_one,
             "contrast": around_one,
-            "saturation": around_one,
+            "saturation": saturation,
             "hue": (-0.2 * self.strength, 0.2 * self.strength),
         }
 
@@ -174,7 +186,12 @@ class ColorDistortion:
 
     def get_config(self) -> dict[str, Any]:
         """The constructor's arguments."""
-        return {"strength": self.strength, "order": self.order, "brightness": self.brightness}
+        return {
+            "strength": self.strength,
+            "order": self.order,
+            "brightness": self.brightness,
+            "saturation": self.saturation,
+        }
 
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> ColorDistortion:
