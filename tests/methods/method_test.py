@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import dataclasses
+import importlib
 import shutil
 import subprocess
 import sys
@@ -20,21 +21,24 @@ from tf_simclr import linear_eval, methods, pretrain, runs
 from tf_simclr.checks import parity
 from tf_simclr.config import Config
 from tf_simclr.models import BatchNorm, Pretraining, ProjectionHead
+from tf_simclr.reports import plots
 
 ROOT = Path(__file__).resolve().parents[2]
 IMAGES, SIDE = 8, 8
 
 
 def run_method_test(name: str, folder: Path, **options: Any) -> None:
-    """Trains on digits; resumes to the bit; equals itself on 2 replicas and in chunks; evaluates; exports.
+    """Trains on digits; resumes to the bit; equals itself on 2 replicas and in chunks; every later command.
 
-    The head is the method's published one; `options` may change it, or be the method's own. It takes half a
-    minute: mark it slow.
+    The head is the method's published one; `options` may change it, or be the method's own. It takes most of
+    a minute: mark it slow.
     """
     published = methods.find(name).defaults
     tiny = {
         **TINY,
         "train_batch_size": 32,
+        "probe_epochs": 1,
+        "probe_images": 200,
         **{option: published[option] for option in published if "proj" in option},
     }
     config = Config("pretrain").replace(
@@ -44,12 +48,15 @@ def run_method_test(name: str, folder: Path, **options: Any) -> None:
     with (folder / "run" / "metrics.csv").open() as file:
         rows = list(csv.DictReader(file))
     assert set(config.method.figures) <= rows[-1].keys()
+    assert {"online_loss", "online_accuracy"} <= rows[-1].keys()
     assert all(np.isfinite(float(value)) for value in rows[-1].values())
+    assert (folder / "run" / "probe.csv").exists()
     _resumes_to_the_bit(config, folder)
     _two_replicas_train_as_one(name, options)
     if config.method.micro_batches:
         _chunks_have_the_gradient_of_the_whole(config)
     _is_evaluated_and_exported(config, folder)
+    _later_commands_take_the_run(config, folder)
 
 
 def _resumes_to_the_bit(config: Config, folder: Path) -> None:
@@ -114,13 +121,7 @@ def _after_a_step(method: methods.Method, chunks: int, batch: dict[str, tf.Tenso
 
 
 def _is_evaluated_and_exported(config: Config, folder: Path) -> None:
-    linear = Config("linear_eval").replace(
-        **{**TINY, **dataclasses.asdict(config.encoder), **dataclasses.asdict(config.head)},
-        checkpoint=config.run.model_dir,
-        model_dir=str(folder / "linear"),
-        augment=False,
-        optimizer="nesterov",
-    )
+    linear = _later(config, "linear_eval", folder).replace(augment=False)
     linear_eval.linear_eval(linear)
     run = runs.load_run(linear.run.model_dir)
     assert run.settings["pretrained_by"]["method"]["name"] == methods.name_of(config.method)
@@ -133,3 +134,21 @@ def _is_evaluated_and_exported(config: Config, folder: Path) -> None:
     encoder = tf.saved_model.load(str(exported[0]))
     live = run.encoder(images).numpy()
     np.testing.assert_allclose(encoder(images), live, rtol=0, atol=1e-5 * max(1.0, np.abs(live).max()))
+
+
+def _later(config: Config, command: str, folder: Path) -> Config:
+    """A command on the run of `config`."""
+    return Config(command).replace(
+        **{**TINY, **dataclasses.asdict(config.encoder), **dataclasses.asdict(config.head)},
+        checkpoint=config.run.model_dir,
+        model_dir=str(folder / command),
+        optimizer="nesterov",
+    )
+
+
+def _later_commands_take_the_run(config: Config, folder: Path) -> None:
+    for name in ("knn", "finetune", "transfer", "embed"):
+        protocol = getattr(importlib.import_module(f"tf_simclr.{name}"), name)
+        with mock.patch.object(plots, "MOST_POINTS", 40):  # of t-SNE, which would take most of the time
+            protocol(_later(config, name, folder))
+        assert (folder / name / "result.json").exists()
