@@ -83,8 +83,8 @@ def _teacher(config: Config, source: data.Source, test: data.Source | None) -> r
             "leave it out"
         )
     if test is not None:
-        splits.require_apart(source.split, test.split)
-        teacher.warn_of_training_images(test, config.data.labels)
+        splits.require_apart(source, test)
+        teacher.warn_of_training_images(test, config.data.data_dir)
     for part in _parts(teacher):
         part.trainable = False
     return teacher

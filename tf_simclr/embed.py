@@ -17,7 +17,7 @@ with epy.lazy_imports():
     import numpy as np
     import tensorflow as tf
 
-    from tf_simclr import data, inputs, models, networks, runs, training
+    from tf_simclr import inputs, models, networks, runs, training
     from tf_simclr.devices import strategies
     from tf_simclr.evaluation import features
     from tf_simclr.protocols import datasets, pictures, proof, results
@@ -52,12 +52,13 @@ def _write_embeddings(
     """
     config, wanted = run.config, run.config.data
     layer = _layer(config.embedding.layer, head)
-    splits = [wanted.eval_split] if wanted.eval_split else _splits(config)
+    splits = [wanted.eval_split] if wanted.eval_split else inputs.available_splits(config)
     written: list[dict[str, Any]] = []
     for split in splits:
         source = inputs.any_split(config, split)
         if not written:
             run.write_data(source)
+            training.print_held_out(run, source)
         h = features.extract_features(encoder, inputs.evaluation_batches(wanted, source))
         values = _at_layer(h.values, layer, head, wanted.eval_batch_size)
         file = f"embeddings_{datasets.slug(split)}.npz"
@@ -67,11 +68,6 @@ def _write_embeddings(
         written.append({"file": file, "images": len(values), "width": values.shape[1]})
     pictures.tsne(run, h, head, source.class_names)
     return written
-
-
-def _splits(config: Config) -> tuple[str, ...]:
-    config.require_dataset()
-    return data.available_splits(config.data.dataset, config.data.data_dir)
 
 
 def _layer(asked: str, head: models.ProjectionHead | None) -> int:

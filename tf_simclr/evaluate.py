@@ -40,8 +40,9 @@ def evaluate_once(config: Config) -> dict[str, Any]:
     loaded = runs.load_run(config.checkpoints.checkpoint)
     source = inputs.eval_source(config)
     loaded.require_classes(source)
-    loaded.warn_of_training_images(source, config.data.labels)
+    loaded.warn_of_training_images(source, config.data.data_dir)
     run.write_data(source)
+    training.print_held_out(run, source)
 
     accuracy = predictions.of_classifier(run, loaded.logits, source)
     return results.conclude(run, loaded.step, **accuracy)

@@ -14,10 +14,11 @@ from tf_simclr.errors import UsageError
 def option(default: Any, help: str, **rules: Any) -> Any:
     """A field of a group: its default, its help text and its rules.
 
-    Rules: `choices`; `minimum`, `maximum`, `above` (bounds); `form` (what a text must look like: a regular
-    expression, and how to say it; empty passes); `distinct` (parts between commas differ); `inherited` (a
-    run given by --checkpoint supplies it), `inherited_by` (to this command alone); `architecture` (inherited,
-    and contradicting the checkpoint is an error); `may_change` (a resumed run may set it anew).
+    Rules: `choices`; `minimum`, `maximum`, `above`, `below` (bounds); `form` (what a text must look like: a
+    regular expression, and how to say it; empty passes); `distinct` (parts between commas differ);
+    `inherited` (a run given by --checkpoint supplies it), `inherited_by` (to this command alone);
+    `architecture` (inherited, and contradicting the checkpoint is an error); `may_change` (a resumed run may
+    set it anew).
     """
     return dataclasses.field(default=default, metadata={"help": help, **rules})
 
@@ -46,3 +47,5 @@ def check(name: str, value: Any, rules: Mapping[str, Any]) -> None:
         raise UsageError(f"--{name}={value}: must be at most {rules['maximum']}")
     if "above" in rules and value <= rules["above"]:
         raise UsageError(f"--{name}={value}: must be greater than {rules['above']}")
+    if "below" in rules and value >= rules["below"]:
+        raise UsageError(f"--{name}={value}: must be less than {rules['below']}")

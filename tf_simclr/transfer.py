@@ -37,14 +37,14 @@ def transfer(config: Config) -> dict[str, Any]:
 
 
 def transfer_once(config: Config) -> dict[str, Any]:
-    configs = datasets.configs(config)
     run = runs.RunFolder.open(config, COMMAND)
     strategies.set_up(config)
     training.print_evaluation_plan(run)
+    opened = [_open(run, one) for one in datasets.configs(config)]  # a mistake in the last is found first
     encoder, step = runs.frozen_encoder(config)
 
     with proof.frozen(encoder) as hashes:
-        rows = [row_of(run, one, encoder, hashes["encoder_sha256_before"]) for one in configs]
+        rows = [row_of(run, one, encoder, hashes["encoder_sha256_before"]) for one in opened]
     print(_table(rows))
     return results.conclude(run, step, **hashes, **_figures(rows))
 
@@ -68,12 +68,33 @@ class Row:
     paper_4x: float | None
 
 
-def row_of(run: runs.RunFolder, config: Config, encoder: networks.Encoder, sha256: str) -> Row:
-    """The row of one data set, taken from the run folder when it was finished before."""
+@dataclasses.dataclass(frozen=True)
+class Opened:
+    """A data set: the images to train on, to choose l2 by where these have a split, and to test on."""
+
+    config: Config
+    named: splits.Splits
+    sources: list[data.Source]
+
+
+def _open(run: runs.RunFolder, config: Config) -> Opened:
+    """Raises UsageError where images are trained and tested on, or a class has none to train on."""
     named = splits.of_protocol(config.data)
-    sources = _sources(config, named)
-    if sources[-1].multi_label:
-        named = dataclasses.replace(named, metric="voc_map")
+    chosen_by = [named.validation] if named.validation else []
+    train = [inputs.open_split(config, split, "train_split") for split in (named.train, *chosen_by)]
+    test = inputs.open_split(config, named.test, "eval_split")
+    for source in train:
+        splits.require_apart(source, test)
+    labelled.require_classes(train[0])
+    training.print_held_out(run, test)
+    run.write_held_out(test, datasets.file_of(run.config, "holdout_ids", config.data.dataset, "txt"))
+    metric = "voc_map" if test.multi_label else named.metric
+    return Opened(config, dataclasses.replace(named, metric=metric), [*train, test])
+
+
+def row_of(run: runs.RunFolder, opened: Opened, encoder: networks.Encoder, sha256: str) -> Row:
+    """The row of one data set, taken from the run folder when it was finished before."""
+    config, named, sources = opened.config, opened.named, opened.sources
     keys = [on_features.cache_key(config, source, sha256) for source in sources]
     key = f"{named.metric}, seed {config.run.seed}: {'; '.join(keys)}"
     file = f"transfer_{datasets.slug(config.data.dataset)}.json"
@@ -87,13 +108,6 @@ def row_of(run: runs.RunFolder, config: Config, encoder: networks.Encoder, sha25
     row = _row(config.data.dataset, named, len(train.labels) + len(validation.labels), test, result)
     run.write_json(file, {**dataclasses.asdict(row), "key": key})
     return row
-
-
-def _sources(config: Config, named: splits.Splits) -> list[data.Source]:
-    """The images to train on, to choose l2 by where these have a split of their own, and to test on."""
-    train = [split for split in (named.train, named.validation) if split]
-    opened = [inputs.open_split(config, split, "train_split") for split in train]
-    return [*opened, inputs.open_split(config, named.test, "eval_split")]
 
 
 def _features(

@@ -12,7 +12,7 @@ from absl import flags
 from tf_simclr import methods
 from tf_simclr.config import config as config_lib
 from tf_simclr.config.config import Config
-from tf_simclr.config.stored import follow, inherit, stored_config
+from tf_simclr.config.stored import follow, inherit, resumed, stored_config
 from tf_simclr.errors import UsageError, naming
 from tf_simclr.methods.method import Method
 
@@ -182,6 +182,6 @@ def _to_config(command: Command, values: flags.FlagValues) -> Config:
     if config.distillation.teacher:
         with naming("teacher", instead_of="checkpoint"):
             config = follow(config, stored_config(config.distillation.teacher), given)
-    if not config.checkpoints.checkpoint:
-        return config
-    return inherit(config, stored_config(config.checkpoints.checkpoint), given)
+    if config.checkpoints.checkpoint:
+        config = inherit(config, stored_config(config.checkpoints.checkpoint), given)
+    return resumed(config, given)

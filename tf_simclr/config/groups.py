@@ -24,9 +24,19 @@ class Data:
     data_dir: str = option(
         "", "folder of prepared TFDS data; empty: TFDS's own default", inherited=True, may_change=True
     )
-    train_split: str = option("train", "split to train on (and k-NN's bank)")
-    eval_split: str = option("", "split to evaluate on; empty: test, else validation")
-    labels: str = option("", "CSV of file,label for a folder data set", inherited=True)
+    train_split: str = option("train", "split to train on (and k-NN's bank), or a slice, as train[:80%]")
+    eval_split: str = option("", "split or slice to evaluate on; empty: test, else validation")
+    labels: str = option("", "CSV of file,label or file,label,split for a folder data set", inherited=True)
+    holdout: float = option(
+        0.2,
+        "share of each class that is the split test of a labelled folder without test or validation; 0: none",
+        minimum=0,
+        below=1,
+        inherited=True,
+    )
+    holdout_seed: int = option(
+        0, "which images --holdout takes, whatever --seed is", minimum=0, inherited=True
+    )
     image_size: int = option(
         224, "side of the square images given to the encoder, in pixels", minimum=4, inherited=True
     )

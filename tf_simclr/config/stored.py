@@ -9,7 +9,7 @@ from typing import Any
 
 from etils import epath
 
-from tf_simclr.config.config import Config, differences, group_names
+from tf_simclr.config.config import SOURCES, Config, differences, group_names
 from tf_simclr.errors import DoesNotFit, UsageError
 from tf_simclr.methods.simclr import SimCLR
 
@@ -65,7 +65,7 @@ def inherit(config: Config, stored: Config, given: set[str]) -> Config:
     """
     asked = {name: value for name, _, value in config.options()}
     taken, clashes = {}, []
-    for name, rules, value in _inherited(stored, config.command, given):
+    for name, rules, value in _inherited(stored, config, given):
         if name not in given or (name == "stem" and config.encoder.stem == "auto"):
             taken[name] = value
         elif rules.get("architecture") and name != "stem" and asked[name] != value:
@@ -85,18 +85,39 @@ def inherit(config: Config, stored: Config, given: set[str]) -> Config:
 
 def follow(config: Config, teacher: Config, given: set[str]) -> Config:
     """As `inherit`, from a student's teacher: an architecture that was given may be another."""
-    found = _inherited(teacher, config.command, given)
+    found = _inherited(teacher, config, given)
     return config.replace(**{name: value for name, _, value in found if name not in given})
 
 
-def _inherited(stored: Config, command: str, given: set[str]) -> Iterator[tuple[str, Mapping[str, Any], Any]]:
+def resumed(config: Config, given: set[str]) -> Config:
+    """Without --holdout, where it was not given and the run in --model_dir began before there was one."""
+    try:
+        tree = json.loads((epath.Path(config.run.model_dir) / "config.json").read_text())
+        undivided = "holdout" not in {**tree["data"]}
+    except Exception:  # no run, or a damaged one: said where it is opened
+        return config
+    return config.replace(holdout=0.0) if undivided and "holdout" not in given else config
+
+
+def _inherited(
+    stored: Config, asked: Config, given: set[str]
+) -> Iterator[tuple[str, Mapping[str, Any], Any]]:
     """(name, rules, value) of the options that a command takes from a stored run."""
     for name, field, value in stored.options():
         rules = field.metadata
         if name == "labels" and "dataset" in given:
             continue
-        if rules.get("architecture") or rules.get("inherited") or rules.get("inherited_by") == command:
+        if name in ("holdout", "holdout_seed") and not _of_same_data(stored, asked, given):
+            continue
+        if rules.get("architecture") or rules.get("inherited") or rules.get("inherited_by") == asked.command:
             yield name, rules, stored.stem if name == "stem" else value
+
+
+def _of_same_data(stored: Config, asked: Config, given: set[str]) -> bool:
+    """Whether a command reads the data set of the stored run."""
+    if "datasets" in given:
+        return stored.data.dataset in asked.transfers.datasets.split(",")
+    return "dataset" not in given or stored.data.dataset == asked.data.dataset
 
 
 def with_source(config: Config) -> Config:
@@ -137,6 +158,7 @@ def read_tree(folder: epath.Path) -> dict[str, Any]:
     """
     try:
         tree = json.loads((folder / "config.json").read_text())
+        _hold_nothing_out(tree)
         if "objective" in tree:
             config = _of_old_form(tree)
             foreign = {"doctor", *(_OF_EVALUATION if config.command == "pretrain" else _OF_PRETRAINING)}
@@ -147,6 +169,14 @@ def read_tree(folder: epath.Path) -> dict[str, Any]:
         raise FileNotFoundError("config.json is missing") from None
     except (ValueError, KeyError, TypeError, AttributeError) as error:  # not UTF-8, not JSON, not ours
         raise UsageError(f"{folder / 'config.json'} cannot be used: {error}") from error
+
+
+def _hold_nothing_out(tree: dict[str, Any]) -> None:
+    """Says of a run that began before there was --holdout, and of its sources, that it did without."""
+    tree.get("data", {}).setdefault("holdout", 0.0)
+    for source in SOURCES:
+        if tree.get(source):
+            _hold_nothing_out(tree[source])
 
 
 def _of_old_form(tree: Mapping[str, Any]) -> Config:

@@ -1,7 +1,9 @@
 """Sources of encoded images, views, batches, and the choice of labelled examples."""
 
 from tf_simclr.data.cache import cached
+from tf_simclr.data.holdout import Holdout
 from tf_simclr.data.labels import choose_labelled, require_labels, split_validation
+from tf_simclr.data.overlap import shared_images
 from tf_simclr.data.pipeline import (
     Sampling,
     evaluation_batches,
@@ -13,6 +15,7 @@ from tf_simclr.data.records import Source
 from tf_simclr.data.sources import available_splits, default_eval_split, eval_splits, open_source
 
 __all__ = [
+    "Holdout",
     "Sampling",
     "Source",
     "available_splits",
@@ -24,6 +27,7 @@ __all__ = [
     "open_source",
     "pretraining_batches",
     "require_labels",
+    "shared_images",
     "split_validation",
     "training_batches",
     "undecodable_image",

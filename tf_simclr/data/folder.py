@@ -8,42 +8,74 @@ same number everywhere. Hidden names (with a leading dot) are passed over.
 
 from __future__ import annotations
 
-import csv
-import io
+import dataclasses
+import functools
 import posixpath
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 import tensorflow as tf
 
+from tf_simclr.data import slices
+from tf_simclr.data.holdout import NOTHING, Holdout, Row
+from tf_simclr.data.labels_csv import SPLITS, LabelsCsv, read_csv
 from tf_simclr.data.records import UNLABELLED, FileSource
 from tf_simclr.errors import EmptySplit, UsageError
 
 IMAGE_EXTENSIONS = ("jpg", "jpeg", "png", "gif", "bmp")
-_SPLIT_FOLDERS = ("train", "test", "validation", "val")
 
-Row = tuple[str, int]  # path below PATH, label
+Splits = dict[str, Callable[[], list[Row]]]
+"""What lists the rows of each split; a row's file is a path below PATH."""
 
 
-def folder_splits(path: str) -> tuple[str, ...]:
+@dataclasses.dataclass(frozen=True)
+class _Contents:
+    """What a folder holds; `held_out` are files of the split test, `order` the rows in the CSV's order."""
+
+    splits: Splits
+    class_names: list[str]
+    held_out: tuple[str, ...] = ()
+    order: Sequence[Row] | None = None
+
+
+def folder_splits(path: str, labels_csv: str = "", holdout: Holdout = NOTHING) -> tuple[str, ...]:
     """Names of the splits in `path`; raises UsageError when it is no folder."""
-    return tuple(_split_prefixes(path))
+    return tuple(_contents(path, labels_csv, holdout).splits)
 
 
-def open_folder(path: str, split: str, labels_csv: str = "") -> FileSource:
-    """Opens a split of the folder `path`, or several as `train+val`; with `labels_csv` its rows."""
-    prefixes = _split_prefixes(path)
-    parts = split.split("+")
-    if labels_csv:
-        rows, class_names = _read_csv(path, labels_csv)
-        rows = _rows_of_splits(path, rows, labels_csv, prefixes, parts)
-    else:
-        class_names = _class_names(path, prefixes)
-        rows = [row for part in parts for row in _folder_rows(path, prefixes[part], class_names)]
+def open_folder(path: str, split: str, labels_csv: str = "", holdout: Holdout = NOTHING) -> FileSource:
+    """Opens a split of the folder `path`, a slice, or several as `train+val`; with `labels_csv` its rows."""
+    found = _contents(path, labels_csv, holdout)
+    rows = slices.select(f"folder:{path}", split, found.splits, name=lambda row: row[0])
+    if found.order is not None:
+        chosen = set(rows)
+        rows = [row for row in found.order if row in chosen]
     if not rows:
         where = f"rows for it in {labels_csv}" if labels_csv else "images " + "/".join(IMAGE_EXTENSIONS)
         raise EmptySplit(f"--dataset=folder:{path}: split {split!r} is empty, there are no {where}")
     ids, labels = zip(*rows, strict=True)
-    return FileSource(f"folder:{path}", split, class_names, root=path, labels=labels, ids=ids)
+    source = FileSource(f"folder:{path}", split, found.class_names, root=path, labels=labels, ids=ids)
+    source.held_out = found.held_out
+    return source
+
+
+def _contents(path: str, labels_csv: str, holdout: Holdout) -> _Contents:
+    prefixes = _split_prefixes(path)
+    if labels_csv:
+        labels = read_csv(path, labels_csv)
+        found = _Contents(_csv_splits(path, labels, labels_csv, prefixes), labels.class_names)
+        found = dataclasses.replace(found, order=labels.rows)
+    else:
+        names = _class_names(path, prefixes)
+        folders = {split: functools.partial(_folder_rows, path, prefixes[split], names) for split in prefixes}
+        found = _Contents({**folders}, names)
+    if len(found.class_names) < 2 or not holdout.concerns(found.splits):
+        return found
+    train, test = holdout.divide(found.splits["train"]())
+    divided: Splits = {**found.splits, "train": lambda: train}
+    if test:
+        divided["test"] = lambda: test
+    held_out = tuple(sorted({file for file, _ in test}))
+    return dataclasses.replace(found, splits=divided, held_out=held_out)
 
 
 def _split_prefixes(path: str) -> dict[str, str]:
@@ -51,8 +83,8 @@ def _split_prefixes(path: str) -> dict[str, str]:
     if not tf.io.gfile.isdir(path):
         raise UsageError(f"--dataset=folder:{path}: there is no such folder")
     folders, images = _listing(path)
-    if folders and not images and set(folders) <= set(_SPLIT_FOLDERS):
-        return {name: f"{name}/" for name in _SPLIT_FOLDERS if name in folders}
+    if folders and not images and set(folders) <= set(SPLITS):
+        return {name: f"{name}/" for name in SPLITS if name in folders}
     return {"train": ""}
 
 
@@ -72,14 +104,14 @@ def _class_names(path: str, prefixes: dict[str, str]) -> list[str]:
     return sorted({name for names in folders for name in names})
 
 
-def _folder_rows(path: str, prefix: str, class_names: list[str]) -> Iterator[Row]:
+def _folder_rows(path: str, prefix: str, class_names: list[str]) -> list[Row]:
     number = {name: index for index, name in enumerate(class_names)}
     folders, images = _listing(posixpath.join(path, prefix))
-    for image in images:
-        yield prefix + image, UNLABELLED
+    rows = [(prefix + image, UNLABELLED) for image in images]
     for folder in folders:
         for image in _images_below(posixpath.join(path, prefix + folder)):
-            yield f"{prefix}{folder}/{image}", number[folder]
+            rows.append((f"{prefix}{folder}/{image}", number[folder]))
+    return rows
 
 
 def _images_below(path: str) -> Iterator[str]:
@@ -91,62 +123,30 @@ def _images_below(path: str) -> Iterator[str]:
             yield f"{folder}/{image}"
 
 
-def _read_csv(path: str, labels_csv: str) -> tuple[list[Row], list[str]]:
-    """All rows of a CSV of file,label (a header `file,label` may be there), and the class names.
-
-    Labels that are all whole numbers are the class numbers; any others are names, numbered in sorted order.
-    """
-    flag = f"--labels={labels_csv}"
-    try:
-        with tf.io.gfile.GFile(labels_csv, "rb") as file:
-            text = file.read().decode("utf-8-sig")  # spreadsheets write a byte order mark
-        rows = [[cell.strip() for cell in row] for row in csv.reader(io.StringIO(text)) if row]
-    except tf.errors.NotFoundError as error:
-        raise UsageError(f"{flag}: there is no such file") from error
-    except (tf.errors.OpError, csv.Error, UnicodeDecodeError) as error:
-        raise UsageError(f"{flag}: can't be read as a CSV of file,label") from error
-    if rows and [cell.lower() for cell in rows[0]] == ["file", "label"]:
-        rows = rows[1:]
-    bad = next((row for row in rows if len(row) != 2 or not all(row)), None)
-    if bad is not None:
-        raise UsageError(f"{flag}: each row must be file,label; found {','.join(bad)!r}")
-    if not rows:
-        raise UsageError(f"{flag}: there are no rows in it")
-    numbers, class_names = _class_numbers([label for _, label in rows], flag)
-    files = [file.removeprefix(path.rstrip("/") + "/").removeprefix("./") for file, _ in rows]
-    labels: dict[str, str] = {}
-    for file, (_, label) in zip(files, rows, strict=True):
-        if labels.setdefault(file, label) != label:
-            raise UsageError(f"{flag}: {file!r} is labelled {labels[file]!r} and {label!r}; leave one row")
-    return list(zip(files, numbers, strict=True)), class_names
-
-
-def _class_numbers(labels: list[str], flag: str) -> tuple[list[int], list[str]]:
-    try:
-        numbers = [int(label) for label in labels]
-    except ValueError:
-        class_names = sorted(set(labels))
-        number = {name: index for index, name in enumerate(class_names)}
-        return [number[label] for label in labels], class_names
-    if min(numbers) < 0:
-        raise UsageError(f"{flag}: label {min(numbers)} is out of range; classes count from 0")
-    return numbers, [str(number) for number in range(max(numbers) + 1)]
-
-
-def _rows_of_splits(
-    path: str, rows: list[Row], labels_csv: str, prefixes: dict[str, str], splits: list[str]
-) -> list[Row]:
-    """The rows whose file lies in one of the splits; every row's file must lie in some split."""
-    present = {split_: set(_all_images(path, prefix)) for split_, prefix in prefixes.items()}
+def _csv_splits(path: str, labels: LabelsCsv, labels_csv: str, prefixes: dict[str, str]) -> Splits:
+    """The rows of each split, by the column `split` or by the folder; every row's file must be an image."""
+    present = {name: set(_all_images(path, prefix)) for name, prefix in prefixes.items()}
     everywhere = set().union(*present.values())
-    missing = next((file for file, _ in rows if file not in everywhere), None)
+    missing = next((file for file, _ in labels.rows if file not in everywhere), None)
     if missing is not None:
         raise UsageError(
             f"--labels={labels_csv} names {missing!r}, which is not an image in {path} "
             "(a header would be file,label)"
         )
-    wanted = set().union(*(present[split] for split in splits))
-    return [row for row in rows if row[0] in wanted]
+    if labels.splits is not None:
+        if "" not in prefixes.values():
+            raise UsageError(
+                f"--labels={labels_csv} has a column split, and {path} the folders {', '.join(prefixes)}, "
+                "which are splits too; leave the column out"
+            )
+        named = labels.splits
+        present = {name: {file for file in named if named[file] == name} for name in SPLITS}
+        present = {name: files for name, files in present.items() if files}
+
+    def rows_in(files: set[str]) -> list[Row]:
+        return [row for row in labels.rows if row[0] in files]
+
+    return {name: functools.partial(rows_in, files) for name, files in present.items()}
 
 
 def _all_images(path: str, prefix: str) -> Iterator[str]:

@@ -15,6 +15,7 @@ def choose_labelled(
     fraction: float | None = None,
     per_class: int | None = None,
     num_classes: int | None = None,
+    class_names: Sequence[str] = (),
     seed: int,
 ) -> np.ndarray:
     """Class-balanced choice of examples (App. B.5): equal counts a class, as far as a class has them.
@@ -26,6 +27,7 @@ def choose_labelled(
       fraction: share of the labelled examples, in (0, 1]; give this or `per_class`.
       per_class: examples of each class.
       num_classes: classes that must be there; by default the largest label plus 1.
+      class_names: what mistakes call the classes; by default their numbers.
 
     Returns:
       Sorted indices into `labels`, int64.
@@ -42,7 +44,8 @@ def choose_labelled(
         poorest = int(sizes.argmin())
         _require(
             sizes[poorest] >= per_class,
-            f"--labels_per_class={per_class}: class {poorest} has {sizes[poorest]} labelled examples",
+            f"--labels_per_class={per_class}: class {_called(poorest, class_names)} has {sizes[poorest]} "
+            "labelled examples",
         )
         quotas = np.full(len(members), per_class)
     else:
@@ -52,8 +55,8 @@ def choose_labelled(
         poorest = int(quotas.argmin())
         _require(
             quotas[poorest] >= 1,
-            f"--label_fraction={fraction}: class {poorest} would have no example of its {sizes[poorest]}"
-            + ("; raise it" if sizes[poorest] else ""),
+            f"--label_fraction={fraction}: class {_called(poorest, class_names)} would have no example of "
+            f"its {sizes[poorest]}" + ("; raise it" if sizes[poorest] else ""),
         )
     chosen = [indices[:quota] for indices, quota in zip(members, quotas, strict=True)]
     return np.sort(np.concatenate(chosen))
@@ -95,9 +98,16 @@ def require_labels(labels: np.ndarray, num_classes: int, what: str) -> None:
 def require_every_class(labels: np.ndarray, class_names: Sequence[str], what: str) -> None:
     """UsageError unless every class has an example; `what` names the data in the message."""
     counts = np.bincount(labels[labels >= 0], minlength=len(class_names))
-    if counts.min() == 0:
-        name = class_names[int(counts.argmin())]
-        raise UsageError(f"{what}: class {name!r} has no example; add some or leave the class out")
+    missing = [repr(class_names[number]) for number in np.flatnonzero(counts == 0)]
+    if missing:
+        others = f" nor have {len(missing) - 1} others" if len(missing) > 1 else ""
+        raise UsageError(
+            f"{what}: class {missing[0]} has no example to train on{others}; add some or leave the class out"
+        )
+
+
+def _called(number: int, class_names: Sequence[str]) -> str:
+    return repr(class_names[number]) if class_names else str(number)
 
 
 def _members(labels: np.ndarray, num_classes: int | None, rng: np.random.Generator) -> list[np.ndarray]:

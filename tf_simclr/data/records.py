@@ -34,6 +34,8 @@ class Source(abc.ABC):
       class_names: one name a class; empty when unlabelled.
       num_classes: `len(class_names)`; 0 when unlabelled.
       multi_label: a label is a vector, int64 [num_classes]: 1 present, 0 absent, -1 does not count.
+      held_out: ids of the images that `--holdout` made the split test, whichever split this is.
+      stretches: (file, begin, end) of what a stream reads; empty of other sources.
     """
 
     def __init__(self, name: str, split: str, version: str, num_examples: int, class_names: Sequence[str]):
@@ -44,6 +46,8 @@ class Source(abc.ABC):
         self.class_names = tuple(class_names)
         self.num_classes = len(self.class_names)
         self.multi_label = False
+        self.held_out: tuple[str, ...] = ()
+        self.stretches: tuple[tuple[str, int, int], ...] = ()
 
     @abc.abstractmethod
     def tickets(self) -> tf.data.Dataset:
@@ -168,7 +172,7 @@ class SubsetSource(IndexedSource):
             labels=whole.labels()[indices],
             ids=whole.ids()[indices],
         )
-        self.multi_label = whole.multi_label
+        self.multi_label, self.held_out = whole.multi_label, whole.held_out
         self._whole = whole
         with tf.device("CPU:0"):
             self._indices = tf.constant(indices, tf.int64)

@@ -3,22 +3,26 @@
 from __future__ import annotations
 
 from tf_simclr.data import digits, folder
+from tf_simclr.data.holdout import EVAL_SPLITS, NOTHING, Holdout
 from tf_simclr.data.records import Source
 from tf_simclr.errors import UsageError
 
 _FOLDER = "folder:"
+_SLICES = "--train_split=train[:80%] --eval_split=train[80%:]"
 
 
-def open_source(dataset: str, split: str, data_dir: str = "", labels_csv: str = "") -> Source:
+def open_source(
+    dataset: str, split: str, data_dir: str = "", labels_csv: str = "", holdout: Holdout = NOTHING
+) -> Source:
     """Opens one split of a data set.
 
     Args:
       dataset: `digits`, `folder:PATH`, or a TFDS name with version or config (`cifar10:3.0.2`,
         `imagenet2012_subset/1pct`).
-      split: one of `available_splits`; TFDS also takes slices such as `train[:10%]`; TFDS and
-        folders several, joined by +.
+      split: one of `available_splits`, a slice of it such as `train[:10%]`, or several, joined by +.
       data_dir: where TFDS keeps its data; empty for TFDS's own default.
-      labels_csv: a CSV of file,label for a folder; files are relative to PATH.
+      labels_csv: a CSV of file,label or file,label,split for a folder; files are relative to PATH.
+      holdout: what is held out of a folder without a test split; nothing by default.
 
     Raises:
       UsageError: unknown data set, folder or split, an empty split, data that can't be prepared, a bad CSV.
@@ -26,50 +30,54 @@ def open_source(dataset: str, split: str, data_dir: str = "", labels_csv: str = 
     is_folder = dataset.startswith(_FOLDER)
     if labels_csv and not is_folder:
         raise UsageError(f"--labels={labels_csv} goes with --dataset=folder:PATH only, not with {dataset}")
-    if dataset != "digits" and not is_folder:
-        from tf_simclr.data import tfds_source
-
-        return tfds_source.open_tfds(dataset, split, data_dir)
-    splits = available_splits(dataset, data_dir)
-    if not set(split.split("+") if is_folder else [split]) <= set(splits):
-        slices = "; slices are for TFDS data" if "[" in split else ""
-        raise UsageError(
-            f"--dataset={dataset} has no split {split!r}; available: {', '.join(splits)}{slices}"
-        )
     if is_folder:
-        return folder.open_folder(dataset.removeprefix(_FOLDER), split, labels_csv)
-    return digits.open_digits(split)
+        return folder.open_folder(dataset.removeprefix(_FOLDER), split, labels_csv, holdout)
+    if dataset == "digits":
+        return digits.open_digits(split)
+    from tf_simclr.data import tfds_source
+
+    return tfds_source.open_tfds(dataset, split, data_dir)
 
 
-def available_splits(dataset: str, data_dir: str = "") -> tuple[str, ...]:
-    """Names of a data set's splits."""
+def available_splits(
+    dataset: str, data_dir: str = "", labels_csv: str = "", holdout: Holdout = NOTHING
+) -> tuple[str, ...]:
+    """Names of a data set's splits; arguments as `open_source`'s."""
     if dataset == "digits":
         return digits.SPLITS
     if dataset.startswith(_FOLDER):
-        return folder.folder_splits(dataset.removeprefix(_FOLDER))
+        return folder.folder_splits(dataset.removeprefix(_FOLDER), labels_csv, holdout)
     from tf_simclr.data import tfds_source
 
     return tfds_source.tfds_splits(dataset, data_dir)
 
 
-def default_eval_split(dataset: str, data_dir: str = "") -> str:
+def default_eval_split(
+    dataset: str, data_dir: str = "", labels_csv: str = "", holdout: Holdout = NOTHING
+) -> str:
     """`test`, else `validation` (or `val`); UsageError where the data set has none of them."""
-    found = eval_splits(dataset, data_dir)
-    if not found and dataset.startswith(_FOLDER):
+    found = eval_splits(dataset, data_dir, labels_csv, holdout)
+    if found:
+        return found[0]
+    if not dataset.startswith(_FOLDER):
+        others = ", ".join(name for name in available_splits(dataset, data_dir) if name != "train")
+        choose = f"choose one by --eval_split (available: {others}), or slices" if others else "give slices"
+        raise UsageError(f"--dataset={dataset} has no split test or validation: {choose}, as {_SLICES}")
+    if holdout.share:
         raise UsageError(
-            f"--dataset={dataset} has no split test or validation: put its images in two folders, train "
-            "and test, or evaluate on all by --eval_split=train"
+            f"--dataset={dataset} has no split test or validation, and no two classes to hold images out of: "
+            "give folders of classes or --labels, with two images in a class at least"
         )
-    if not found:
-        raise UsageError(
-            f"--dataset={dataset} has no split test or validation: choose one by --eval_split "
-            f"(available: {', '.join(available_splits(dataset, data_dir))})"
-        )
-    return found[0]
+    raise UsageError(
+        f"--dataset={dataset} has no split test or validation: hold a part out by --holdout=0.2, put the "
+        f"images in two folders, train and test, or give slices, as {_SLICES}"
+    )
 
 
-def eval_splits(dataset: str, data_dir: str = "") -> list[str]:
+def eval_splits(
+    dataset: str, data_dir: str = "", labels_csv: str = "", holdout: Holdout = NOTHING
+) -> list[str]:
     """The splits that are there to be tested on, the first choice first."""
-    splits = available_splits(dataset, data_dir)
+    splits = available_splits(dataset, data_dir, labels_csv, holdout)
     unlabelled = ("test",) if dataset.startswith("imagenet2012") else ()  # as TFDS has ImageNet
-    return [name for name in ("test", "validation", "val") if name in splits and name not in unlabelled]
+    return [name for name in EVAL_SPLITS if name in splits and name not in unlabelled]

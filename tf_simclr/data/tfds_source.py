@@ -55,6 +55,10 @@ def open_tfds(dataset: str, split: str, data_dir: str) -> StreamSource:
         num_examples=size,
     )
     source.multi_label = bool(classes) and not label_key
+    source.stretches = tuple(
+        (str(read.filename), read.skip, read.skip + read.take)
+        for read in builder.info.splits[split].file_instructions
+    )
     return source
 
 

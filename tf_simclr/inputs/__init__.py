@@ -8,6 +8,7 @@ from tf_simclr.inputs.batches import (
 )
 from tf_simclr.inputs.sources import (
     any_split,
+    available_splits,
     eval_source,
     open_split,
     optional_eval_source,
@@ -17,6 +18,7 @@ from tf_simclr.inputs.sources import (
 
 __all__ = [
     "any_split",
+    "available_splits",
     "eval_source",
     "evaluation_batches",
     "open_split",

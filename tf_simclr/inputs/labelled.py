@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
+
+import numpy as np
 
 from tf_simclr import data
 from tf_simclr.config.groups import Data, Labels
 from tf_simclr.data import Source
 from tf_simclr.data.labels import require_every_class
 from tf_simclr.data.records import IndexedSource
+from tf_simclr.errors import naming
 from tf_simclr.evaluation.features import Encode, Features, extract_features
 from tf_simclr.inputs.batches import evaluation_batches
 
@@ -22,8 +26,20 @@ def subset(source: Source, wanted: Labels, seed: int) -> Source:
     amount: dict[str, Any] = {"fraction": wanted.label_fraction}
     if wanted.labels_per_class:
         amount = {"per_class": wanted.labels_per_class}
-    chosen = data.choose_labelled(source.labels(), num_classes=source.num_classes, seed=seed, **amount)
-    return source.subset(chosen)
+    return source.subset(_choose(source, seed, **amount))
+
+
+def require_draws(source: Source, labels_per_class: Iterable[int | None]) -> None:
+    """UsageError where a class has not enough images for the largest of these numbers; None is all."""
+    most = max((number for number in labels_per_class if number is not None), default=None)
+    if most is not None:
+        with naming("draws_labels_per_class", instead_of="labels_per_class"):
+            _choose(source, seed=0, per_class=most)
+
+
+def _choose(source: Source, seed: int, **amount: Any) -> np.ndarray:
+    classes: dict[str, Any] = {"num_classes": source.num_classes, "class_names": source.class_names}
+    return data.choose_labelled(source.labels(), seed=seed, **classes, **amount)
 
 
 def is_part(wanted: Labels) -> bool:
@@ -57,8 +73,8 @@ def require_labels(found: Features, source: Source) -> None:
 
 
 def require_classes(source: Source) -> None:
-    """UsageError where a class has no image; a stream is not read for that."""
-    if isinstance(source, IndexedSource):
+    """UsageError where a class has no image to train on; whole splits of TFDS are not read for that."""
+    if not source.multi_label and (isinstance(source, IndexedSource) or "[" in source.split):
         require_every_class(source.labels(), source.class_names, _name(source))
 
 

@@ -7,6 +7,7 @@ from tf_simclr.config import Config
 from tf_simclr.data import Source
 from tf_simclr.data.records import IndexedSource
 from tf_simclr.errors import EmptySplit, UsageError
+from tf_simclr.inputs import labelled as labelled_images
 from tf_simclr.inputs import splits
 
 
@@ -22,7 +23,7 @@ def train_source(config: Config, *, labelled: bool = False) -> Source:
 def eval_source(config: Config, *, labelled: bool = True) -> Source:
     """The split to evaluate on: --eval_split, else test, else validation."""
     config.require_dataset()
-    split = config.data.eval_split or data.default_eval_split(config.data.dataset, config.data.data_dir)
+    split = config.data.eval_split or data.default_eval_split(*splits.kept_in(config.data))
     return _open(config, split, "eval_split", labelled)
 
 
@@ -30,10 +31,11 @@ def train_and_test_sources(config: Config) -> tuple[Source, Source]:
     """The labelled splits to train on, or k-NN's bank, and to test on.
 
     Raises:
-        UsageError: as for either, or what is trained on would be tested on.
+        UsageError: as for either, what is trained on would be tested on, or a class has nothing to train on.
     """
     train, test = train_source(config, labelled=True), eval_source(config)
-    splits.require_apart(train.split, test.split)
+    splits.require_apart(train, test)
+    labelled_images.require_classes(train)
     return train, test
 
 
@@ -52,7 +54,7 @@ def optional_eval_source(config: Config) -> Source | None:
     config.require_dataset()
     if config.data.eval_split:
         return eval_source(config, labelled=False)
-    for split in data.eval_splits(config.data.dataset, config.data.data_dir):
+    for split in data.eval_splits(*splits.kept_in(config.data)):
         try:
             return _open(config, split, "eval_split", labelled=False)
         except EmptySplit:
@@ -60,9 +62,16 @@ def optional_eval_source(config: Config) -> Source | None:
     return None
 
 
+def available_splits(config: Config) -> tuple[str, ...]:
+    """Names of the data set's splits."""
+    config.require_dataset()
+    return data.available_splits(*splits.kept_in(config.data))
+
+
 def _open(config: Config, split: str, flag: str, labelled: bool, multi_label: bool = False) -> Source:
     config.require_dataset()
-    source = data.open_source(config.data.dataset, split, config.data.data_dir, config.data.labels)
+    place = splits.kept_in(config.data)
+    source = data.open_source(place[0], split, *place[1:])
     if labelled:
         _require_labels(source, f"--dataset={config.data.dataset} --{flag}={split}", multi_label)
     return source

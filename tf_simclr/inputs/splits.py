@@ -6,6 +6,7 @@ import dataclasses
 
 from tf_simclr import data
 from tf_simclr.config.groups import Data
+from tf_simclr.data import Holdout, Source
 from tf_simclr.errors import UsageError
 from tf_simclr.evaluation.metrics import Metric
 from tf_simclr.evaluation.paper_transfer import PaperDataset, paper_dataset
@@ -40,14 +41,33 @@ def of_protocol(wanted: Data) -> Splits:
     if paper is not None:
         train = paper.train if wanted.train_split == "train" else wanted.train_split
         return _apart(Splits(train, paper.validation, wanted.eval_split or paper.test, paper.metric, paper))
-    test = wanted.eval_split or data.default_eval_split(wanted.dataset, wanted.data_dir)
-    known = data.available_splits(wanted.dataset, wanted.data_dir)
+    test = wanted.eval_split or data.default_eval_split(*kept_in(wanted))
+    known = data.available_splits(*kept_in(wanted))
     validation = next((split for split in ("validation", "val") if split in known), "")
     return _apart(Splits(wanted.train_split, validation, test, "top1", None))
 
 
-def require_apart(train: str, test: str) -> None:
-    """Refuses to test on what is trained on; two different slices of a split are taken to be apart.
+def kept_in(wanted: Data) -> tuple[str, str, str, Holdout]:
+    """Where the splits of a data set are, as `data.available_splits` takes it."""
+    return wanted.dataset, wanted.data_dir, wanted.labels, Holdout(wanted.holdout, wanted.holdout_seed)
+
+
+def require_apart(train: Source, test: Source) -> None:
+    """Refuses to test on what is trained on.
+
+    Raises:
+        UsageError: an image of the data set is in both.
+    """
+    require_names_apart(train.split, test.split)
+    if shared := data.shared_images(train, test):
+        raise UsageError(
+            f"--eval_split={test.split}: {shared:,} of its images are trained on "
+            f"(--train_split={train.split}); test on others"
+        )
+
+
+def require_names_apart(train: str, test: str) -> None:
+    """As `require_apart` where nothing is opened yet; two different slices of a split are trusted.
 
     Raises:
         UsageError: a split, or the same slice of one, is in both.
@@ -58,12 +78,12 @@ def require_apart(train: str, test: str) -> None:
     if shared:
         raise UsageError(
             f"--eval_split={test}: {' and '.join(sorted(shared))} is trained on "
-            f"(--train_split={train}); test on another split"
+            f"(--train_split={train}); test on another split, or leave --eval_split out"
         )
 
 
 def _apart(splits: Splits) -> Splits:
-    require_apart(splits.train, splits.test)
+    require_names_apart(splits.train, splits.test)
     used = {_name(part) for part in _parts(splits.train) + _parts(splits.test)}
     if used & {_name(part) for part in _parts(splits.validation)}:
         return dataclasses.replace(splits, validation="")

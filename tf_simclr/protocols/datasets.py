@@ -27,9 +27,13 @@ def _inherited_labels(checkpoint: str) -> str:
 def prediction_files(config: Config) -> dict[str, str]:
     """Each data set's file of predictions: predictions.npz where there is one data set only."""
     names = [one.data.dataset for one in configs(config)]
-    if len(names) == 1:
-        return {names[0]: "predictions.npz"}
-    return {name: f"predictions_{slug(name)}.npz" for name in names}
+    return {name: file_of(config, "predictions", name, "npz") for name in names}
+
+
+def file_of(config: Config, kind: str, dataset: str, suffix: str) -> str:
+    """A data set's own file, KIND.SUFFIX where there is one data set only."""
+    alone = "," not in config.transfers.datasets
+    return f"{kind}.{suffix}" if alone else f"{kind}_{slug(dataset)}.{suffix}"
 
 
 def slug(dataset: str) -> str:

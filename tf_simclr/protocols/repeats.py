@@ -44,7 +44,7 @@ def over_seeds(config: Config, command: Command, once: Callable[[Config], Result
     for part in parts:
         tf.keras.backend.clear_session()
         per_seed.append(_compared(part, once))
-    run.write_json("data.json", _folder(parts[0]).read_json("data.json"))
+    run.take_data(_folder(parts[0]))
     return _conclude(run, per_seed)
 
 

@@ -39,6 +39,7 @@ def sweep(config: Config, command: Command, train_and_test: TrainAndTest) -> dic
     run = RunFolder.open(config, command)
     named = splits.of_protocol(config.data)
     train, validation = _parts(config, named)
+    inputs.train_and_test_sources(_final(config, named))  # a mistake is found before anything is trained
 
     def measured(point: Config) -> float | None:
         tf.keras.backend.clear_session()
@@ -55,7 +56,7 @@ def sweep(config: Config, command: Command, train_and_test: TrainAndTest) -> dic
     print(_table(rows, named.metric))
     best = _best(rows)
     chosen = _point(config, best["learning_rate"], best["weight_decay"], run.path / "chosen")
-    chosen = chosen.replace(train_split=named.both, eval_split=named.test)
+    chosen = _final(chosen, named)
     tf.keras.backend.clear_session()
     train, test = inputs.train_and_test_sources(chosen)
     train = labelled.subset(train, chosen.labels, chosen.run.seed)
@@ -70,6 +71,11 @@ def _parts(config: Config, named: splits.Splits) -> tuple[Source, Source]:
     if not named.validation:
         return labelled.hold_out(train, config.run.seed)
     return train, inputs.eval_source(config.replace(eval_split=named.validation))
+
+
+def _final(config: Config, named: splits.Splits) -> Config:
+    """With the splits of the one test: the images that chose are trained on too."""
+    return config.replace(train_split=named.both, eval_split=named.test)
 
 
 def _grid(config: Config) -> list[tuple[float, float]]:
@@ -114,7 +120,7 @@ def _conclude(
     run: RunFolder, chosen: RunFolder, result: dict[str, Any], rows: list[Row], best: Row
 ) -> dict[str, Any]:
     """The sweep's own result: the chosen point's test figures, and the whole table."""
-    run.write_json("data.json", chosen.read_json("data.json"))
+    run.take_data(chosen)
     with (chosen.path / "predictions.npz").open("rb") as file, np.load(file) as stored:
         run.write_npz("predictions.npz", **stored)
     return results.conclude(

@@ -28,12 +28,14 @@ from tf_simclr.devices.cluster import this_worker
 from tf_simclr.errors import UsageError
 from tf_simclr.files import write_npz, write_whole
 
+HELD_OUT = "holdout_ids.txt"
 PREPARED = {
     "config.json",
     "flags.cfg",
     "data.json",
     "labelled_ids.txt",
     "validation_ids.txt",
+    HELD_OUT,
     "teacher.json",
     "logs",
 }
@@ -93,7 +95,9 @@ class RunFolder:
         write_npz(self.path / name, compress=True, **arrays)
 
     def write_data(self, source: Source, class_names: Sequence[str] = ()) -> None:
-        """Writes data.json: what the run was trained on; `class_names` are for images without labels.
+        """Writes data.json: what the run was trained on, and holdout_ids.txt where images are held out.
+
+        `class_names` are for images without labels.
 
         Raises:
             UsageError: training began with other data of the same name.
@@ -117,6 +121,18 @@ class RunFolder:
                 f"began ({'; '.join(different)}); give another --model_dir"
             )
         self.write_json("data.json", found)
+        self.write_held_out(source)
+
+    def write_held_out(self, source: Source, name: str = HELD_OUT) -> None:
+        """Writes which images --holdout made the test split; no file where it made none."""
+        if source.held_out:
+            self.write(name, "".join(f"{id_}\n" for id_ in source.held_out))
+
+    def take_data(self, part: RunFolder) -> None:
+        """Says of this run what `part`, a run within it, says of its data."""
+        self.write_json("data.json", part.read_json("data.json"))
+        if (part.path / HELD_OUT).exists():
+            self.write(HELD_OUT, (part.path / HELD_OUT).read_text())
 
     def write_labelled_ids(self, source: Source) -> None:
         """Writes labelled_ids.txt: which training images were used with their labels."""

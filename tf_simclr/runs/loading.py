@@ -8,10 +8,10 @@ from typing import Any
 
 import tensorflow as tf
 
+from tf_simclr import data, inputs
 from tf_simclr.config import Config, stored
 from tf_simclr.data import Source
 from tf_simclr.errors import UsageError
-from tf_simclr.inputs import splits
 from tf_simclr.methods.state import Average
 from tf_simclr.models import Classifier, LinearClassifier, Pretraining, ProjectionHead
 from tf_simclr.networks import Encoder
@@ -75,14 +75,16 @@ class LoadedRun:
                     f"--checkpoint {names[1]!r}; give data with the same classes"
                 )
 
-    def warn_of_training_images(self, source: Source, labels: str) -> None:
-        """Says so where `source`, read with the CSV `labels`, holds images of the classifier's training."""
+    def warn_of_training_images(self, source: Source, data_dir: str = "") -> None:
+        """Says so where `source` holds images of the split that the classifier was trained on."""
         trained_on = self.config.data
-        if (source.name, labels) != (trained_on.dataset, trained_on.labels):
+        if source.name != trained_on.dataset:
             return
         try:
-            splits.require_apart(trained_on.train_split, source.split)
-        except UsageError:
+            trained = inputs.any_split(self.config.replace(data_dir=data_dir), trained_on.train_split)
+        except UsageError:  # its CSV is no longer there
+            return
+        if data.shared_images(trained, source):
             print(
                 f"warning: the classifier was trained on images of {source.name} {trained_on.train_split}: "
                 f"its accuracy on {source.split} says nothing of other images"
@@ -98,7 +100,7 @@ def load_run(checkpoint: str) -> LoadedRun:
     config = stored.stored_config(checkpoint)
     prefix = prefixes.find(checkpoint)
     folder = RunFolder(stored.run_of(checkpoint), config)
-    result, data = folder.read_json("result.json"), folder.read_json("data.json")
+    result, found = folder.read_json("result.json"), folder.read_json("data.json")
     shapes = prefixes.variable_shapes(prefix)
     kept = {name.split("/")[0] for name in shapes}
     parts = new_parts(config, _classes(shapes) if "classifier" in kept else 0)
@@ -114,7 +116,7 @@ def load_run(checkpoint: str) -> LoadedRun:
         projection_head=parts.get("projection_head"),
         classifier=parts.get("classifier"),
         head_layer=config.labels.ft_proj_selector,
-        class_names=tuple(data.get("class_names", ())),
+        class_names=tuple(found.get("class_names", ())),
         top1=result.get("top1") if result.get("steps") == prefixes.step_of(prefix) else None,
         git_commit=result.get("git_commit"),
     )

@@ -34,6 +34,16 @@ def print_plan(
         sep="",
         flush=True,
     )
+    print_held_out(run, source)
+
+
+def print_held_out(run: RunFolder, source: Source) -> None:
+    """Says so where --holdout made the split test of the data set."""
+    if source.held_out:
+        share = f"{100 * run.config.data.holdout:g} % of each class"
+        print(
+            f"  no split test: {share} ({len(source.held_out):,} images) are held out, --holdout", flush=True
+        )
 
 
 def _start(run: RunFolder) -> str:

@@ -90,7 +90,8 @@ def _sources(config: Config, asked: Config) -> tuple[Source, Source]:
         naming("probe_eval_split", instead_of="eval_split"),
     ):
         bank, queries = inputs.train_source(asked, labelled=True), inputs.eval_source(asked)
-        splits.require_apart(bank.split, queries.split)
+        splits.require_apart(bank, queries)
+        labelled.require_classes(bank)
     return bank, queries
 
 
