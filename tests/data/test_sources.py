@@ -124,6 +124,36 @@ def test_a_csv_serves_all_splits(tmp_path: Path) -> None:
     assert _rows(open_source(dataset, "test", labels_csv=str(labels))) == [("test/2.png", 0)]
 
 
+@pytest.mark.parametrize("header", ["file,label,split", "Split,File,Label", "label,split,file"])
+def test_a_csv_names_the_splits(tmp_path: Path, header: str) -> None:
+    dataset = _touch(tmp_path / "images", *(f"{number}.png" for number in range(5)))
+    rows = [("4.png", "cat", "val"), ("1.png", "dog", "train"), ("0.png", "cat", "train")]
+    columns = [("file", "label", "split").index(name) for name in header.lower().split(",")]
+    lines = [",".join(row[column] for column in columns) for row in rows]
+    labels = str(tmp_path / "labels.csv")
+    Path(labels).write_text("\n".join([header, *lines]))
+    assert available_splits(dataset, labels_csv=labels) == ("train", "val")
+    assert default_eval_split(dataset, labels_csv=labels) == "val"
+    assert _rows(open_source(dataset, "train", labels_csv=labels)) == [("1.png", 1), ("0.png", 0)]
+    assert _rows(open_source(dataset, "val", labels_csv=labels)) == [("4.png", 0)]
+    assert open_source(dataset, "val", labels_csv=labels).class_names == ("cat", "dog")
+    both = open_source(dataset, "train+val", labels_csv=labels)
+    assert _rows(both) == [("4.png", 0), ("1.png", 1), ("0.png", 0)]  # in the order of the CSV
+    with pytest.raises(UsageError, match="no split 'test'; available: train, val"):
+        open_source(dataset, "test", labels_csv=labels)
+
+
+def test_a_csv_does_not_split_a_folder_of_splits(tmp_path: Path) -> None:
+    dataset, labels = _touch(tmp_path / "images", "train/1.png", "test/2.png"), tmp_path / "labels.csv"
+    labels.write_text("file,label,split\ntrain/1.png,a,train\ntest/2.png,b,test\n")
+    with pytest.raises(
+        UsageError, match="the folders train, test, which are splits too; leave the column out"
+    ):
+        open_source(dataset, "train", labels_csv=str(labels))
+    labels.write_text("file,label\ntrain/1.png,a\ntest/2.png,b\n")  # as it says
+    assert _rows(open_source(dataset, "train", labels_csv=str(labels))) == [("train/1.png", 0)]
+
+
 @pytest.mark.parametrize(
     ("rows", "message"),
     [
@@ -133,6 +163,11 @@ def test_a_csv_serves_all_splits(tmp_path: Path) -> None:
         ("file,label\n", "no rows"),
         ("1.png,a\n1.png,b\n", "'1.png' is labelled 'a' and 'b'"),
         ("Filename,Class\n1.png,a\n", "a header would be file,label"),
+        ("1.png,a,train\n", "a third column needs the header file,label,split"),
+        ("file,label,split\n1.png,a\n", "each row must be file,label,split; found '1.png,a'"),
+        ("file,label,split\n1.png,a,\n", "each row must be file,label,split"),
+        ("file,label,split\n1.png,a,dev\n", "no split 'dev'; write one of train, test, validation, val"),
+        ("split,file,label\ntrain,1.png,a\ntest,1.png,a\n", "'1.png' is in split 'train' and 'test'"),
     ],
 )
 def test_a_bad_csv_is_named(tmp_path: Path, rows: str, message: str) -> None:
@@ -152,9 +187,7 @@ def test_mistakes_in_a_folder_are_one_line(tmp_path: Path) -> None:
     dataset = _touch(tmp_path, "1.png")
     with pytest.raises(UsageError, match=r"no split 'test'; available: train"):
         open_source(dataset, "test")
-    with pytest.raises(UsageError, match="available: train; slices are for TFDS data"):
-        open_source(dataset, "train[:80%]")
-    with pytest.raises(UsageError, match="put its images in two folders, train and test"):
+    with pytest.raises(UsageError, match=r"hold a part out by --holdout=0\.2, put the images in two folders"):
         default_eval_split(dataset)
     with pytest.raises(UsageError, match=r"absent\.csv"):
         open_source(dataset, "train", labels_csv=str(tmp_path / "absent.csv"))

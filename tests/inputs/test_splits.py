@@ -48,14 +48,14 @@ def test_training_on_the_test_split_is_refused() -> None:
 )
 def test_a_split_that_is_trained_on_is_not_tested_on(train: str, test: str) -> None:
     with pytest.raises(UsageError, match=re.escape(f"--eval_split={test}: ")):
-        splits.require_apart(train, test)
+        splits.require_names_apart(train, test)
 
 
 @pytest.mark.parametrize(
     ("train", "test"), [("train", "test"), ("train[:90%]", "train[90%:]"), ("train+val", "test")]
 )
 def test_splits_that_are_apart_pass(train: str, test: str) -> None:
-    splits.require_apart(train, test)
+    splits.require_names_apart(train, test)
 
 
 @pytest.mark.parametrize(

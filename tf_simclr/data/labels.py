@@ -100,7 +100,7 @@ def require_every_class(labels: np.ndarray, class_names: Sequence[str], what: st
     counts = np.bincount(labels[labels >= 0], minlength=len(class_names))
     missing = [repr(class_names[number]) for number in np.flatnonzero(counts == 0)]
     if missing:
-        others = f" nor have {len(missing) - 1} others" if len(missing) > 1 else ""
+        others = f", nor have {', '.join(missing[1:5])}" if len(missing) > 1 else ""
         raise UsageError(
             f"{what}: class {missing[0]} has no example to train on{others}; add some or leave the class out"
         )

@@ -38,8 +38,8 @@ def sweep(config: Config, command: Command, train_and_test: TrainAndTest) -> dic
     strategy = strategies.set_up(config)
     run = RunFolder.open(config, command)
     named = splits.of_protocol(config.data)
-    train, validation = _parts(config, named)
     inputs.train_and_test_sources(_final(config, named))  # a mistake is found before anything is trained
+    train, validation = _parts(config, named)
 
     def measured(point: Config) -> float | None:
         tf.keras.backend.clear_session()
