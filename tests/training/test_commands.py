@@ -314,17 +314,26 @@ def test_the_plan_warns_of_a_batch_and_a_warm_up_that_are_too_large(
     assert "pretrain: 2 steps done" in output
 
 
-def test_folders_without_a_test_split_and_with_some_labels_pretrain(tiny: Make, tmp_path: Path) -> None:
+def test_folders_without_a_test_split_and_with_some_labels_pretrain(
+    tiny: Make, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     for number in range(6):
         folder = tmp_path / ("", "a", "b")[number % 3]
         folder.mkdir(exist_ok=True)
         image = tf.random.stateless_uniform([9, 9, 3], [0, number], 0, 256, tf.int32)
         tf.io.write_file(str(folder / f"{number}.png"), tf.io.encode_png(tf.cast(image, tf.uint8)))
-    config = tiny(dataset=f"folder:{tmp_path}", train_steps=2, train_batch_size=6)
+    config = tiny(dataset=f"folder:{tmp_path}", train_steps=2, train_batch_size=4)
     pretrain.pretrain(config)
     result = result_of(config)
-    assert (result["top1"], result["num_eval_examples"]) == (None, 0)
+    assert result["top1"] is not None
+    assert result["num_eval_examples"] == 2
+    output = capsys.readouterr().out
+    assert "4 images, 2 classes" in output
+    assert "  no split test: 20 % of each class (2 images) are held out, --holdout\n" in output
+    held_out = (Path(config.run.model_dir) / "holdout_ids.txt").read_text().split()
+    assert [name[:2] for name in held_out] == ["a/", "b/"]
     assert (Path(config.run.model_dir) / "views.png").exists()
+    assert len(inputs.train_source(config.replace(holdout=0.0)).labels()) == 6
 
 
 def test_a_test_split_without_images_is_not_asked_of_a_pretraining(tiny: Make, tmp_path: Path) -> None:

@@ -13,6 +13,17 @@ from tf_simclr.config.config import SOURCES, Config, differences, group_names
 from tf_simclr.errors import DoesNotFit, UsageError
 from tf_simclr.methods.simclr import SimCLR
 
+HELD_OUT = "holdout_ids.txt"
+PREPARED = {
+    "config.json",
+    "flags.cfg",
+    "data.json",
+    "labelled_ids.txt",
+    "validation_ids.txt",
+    HELD_OUT,
+    "teacher.json",
+    "logs",
+}
 _OF_PRETRAINING = "method augmentation memory probe preview profile".split()
 _OF_EVALUATION = "labels draws freezing selection sweep transfers embedding repeats imported".split()
 
@@ -57,6 +68,14 @@ def run_of(checkpoint: str) -> epath.Path:
     return chosen if not (path / "checkpoints").exists() and (chosen / "config.json").exists() else path
 
 
+def holds_work(path: epath.Path) -> bool:
+    """Whether a run got beyond its preparation: such a folder is not given to a run with other flags."""
+    names = {file.name for file in path.iterdir()} if path.is_dir() else set()
+    if "checkpoints" in names and not any((path / "checkpoints").iterdir()):
+        names.remove("checkpoints")
+    return bool(names & {"checkpoints", "result.json"}) or ("config.json" in names and bool(names - PREPARED))
+
+
 def inherit(config: Config, stored: Config, given: set[str]) -> Config:
     """Takes data set, image size, encoder and head from the checkpoint's run where no flag was given.
 
@@ -90,13 +109,15 @@ def follow(config: Config, teacher: Config, given: set[str]) -> Config:
 
 
 def resumed(config: Config, given: set[str]) -> Config:
-    """Without --holdout, where it was not given and the run in --model_dir began before there was one."""
+    """Where --holdout is not given, a run that holds nothing out (older ones never do) goes on so."""
+    path = epath.Path(config.run.model_dir)
+    if "holdout" in given or not config.run.model_dir:
+        return config
     try:
-        tree = json.loads((epath.Path(config.run.model_dir) / "config.json").read_text())
-        undivided = "holdout" not in {**tree["data"]}
+        undivided = holds_work(path) and read_tree(path)["data"]["holdout"] == 0
     except Exception:  # no run, or a damaged one: said where it is opened
         return config
-    return config.replace(holdout=0.0) if undivided and "holdout" not in given else config
+    return config.replace(holdout=0.0) if undivided else config
 
 
 def _inherited(

@@ -28,17 +28,6 @@ from tf_simclr.devices.cluster import this_worker
 from tf_simclr.errors import UsageError
 from tf_simclr.files import write_npz, write_whole
 
-HELD_OUT = "holdout_ids.txt"
-PREPARED = {
-    "config.json",
-    "flags.cfg",
-    "data.json",
-    "labelled_ids.txt",
-    "validation_ids.txt",
-    HELD_OUT,
-    "teacher.json",
-    "logs",
-}
 UNREACHABLE = (OSError, tf.errors.OpError)
 PACKAGES = ("tensorflow", "tf-keras", "keras", "keras-cv", "tensorflow-datasets", "numpy")
 
@@ -61,7 +50,7 @@ class RunFolder:
         config.require_model_dir()
         path, whole = epath.Path(config.run.model_dir), stored.with_source(config)
         try:
-            if _holds_work(path):
+            if stored.holds_work(path):
                 _require_same(whole, stored.read_config(path), path, command.stored_groups)
         except UNREACHABLE as error:
             raise UsageError(f"--model_dir={path}: cannot be read ({_line(error)})") from error
@@ -123,7 +112,7 @@ class RunFolder:
         self.write_json("data.json", found)
         self.write_held_out(source)
 
-    def write_held_out(self, source: Source, name: str = HELD_OUT) -> None:
+    def write_held_out(self, source: Source, name: str = stored.HELD_OUT) -> None:
         """Writes which images --holdout made the test split; no file where it made none."""
         if source.held_out:
             self.write(name, "".join(f"{id_}\n" for id_ in source.held_out))
@@ -131,8 +120,8 @@ class RunFolder:
     def take_data(self, part: RunFolder) -> None:
         """Says of this run what `part`, a run within it, says of its data."""
         self.write_json("data.json", part.read_json("data.json"))
-        if (part.path / HELD_OUT).exists():
-            self.write(HELD_OUT, (part.path / HELD_OUT).read_text())
+        if (part.path / stored.HELD_OUT).exists():
+            self.write(stored.HELD_OUT, (part.path / stored.HELD_OUT).read_text())
 
     def write_labelled_ids(self, source: Source) -> None:
         """Writes labelled_ids.txt: which training images were used with their labels."""
@@ -194,14 +183,6 @@ def git_commit() -> str | None:
         return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
     except (OSError, subprocess.CalledProcessError):
         return None
-
-
-def _holds_work(path: epath.Path) -> bool:
-    """Whether a run got beyond its preparation: such a folder is not given to a run with other flags."""
-    names = {file.name for file in path.iterdir()} if path.is_dir() else set()
-    if "checkpoints" in names and not any((path / "checkpoints").iterdir()):
-        names.remove("checkpoints")
-    return bool(names & {"checkpoints", "result.json"}) or ("config.json" in names and bool(names - PREPARED))
 
 
 def _line(error: Exception) -> str:
