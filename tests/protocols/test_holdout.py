@@ -28,7 +28,7 @@ def test_what_is_held_out_of_a_pretraining_is_what_all_else_is_tested_on(
             command(config)
             assert (folder_of(config) / "holdout_ids.txt").read_text() == held_out
             with np.load(folder_of(config) / "predictions.npz") as stored:
-                assert sorted(name.decode() for name in stored["id"]) == held_out.split()
+                assert sorted(stored["id"].tolist()) == held_out.split()
     tuned = tiny("finetune", **options, seeds="1,2")
     finetune.finetune(tuned)
     assert (folder_of(tuned) / "holdout_ids.txt").read_text() == held_out

@@ -1,9 +1,10 @@
 """A folder of images: `folder:PATH`, with splits and classes by its layout, or labels from a CSV.
 
 When PATH holds only folders named train, test, validation or val, these are its splits; otherwise a CSV may
-name them, and else the whole is the one split `train`, of which `--holdout` may take the split `test`. Within a split folders are classes (images in them, or one level below), and images
-lying straight in it are unlabelled. Classes are the union over all splits, sorted, so that a class has the
-same number everywhere. Hidden names (with a leading dot) are passed over.
+name them, and else the whole is the one split `train`, of which `--holdout` may take the split `test`. Within
+a split folders are classes (images in them, or one level below), and images lying straight in it are
+unlabelled. Classes are the union over all splits, sorted, so that a class has the same number everywhere.
+Hidden names (with a leading dot) are passed over.
 """
 
 from __future__ import annotations
