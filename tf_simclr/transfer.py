@@ -37,10 +37,11 @@ def transfer(config: Config) -> dict[str, Any]:
 
 
 def transfer_once(config: Config) -> dict[str, Any]:
+    configs = datasets.configs(config)
     run = runs.RunFolder.open(config, COMMAND)
     strategies.set_up(config)
     training.print_evaluation_plan(run)
-    opened = [_open(run, one) for one in datasets.configs(config)]  # a mistake in the last is found first
+    opened = [_open(one) for one in configs]  # a mistake in the last is found before the first is computed
     encoder, step = runs.frozen_encoder(config)
 
     with proof.frozen(encoder) as hashes:
@@ -77,7 +78,7 @@ class Opened:
     sources: list[data.Source]
 
 
-def _open(run: runs.RunFolder, config: Config) -> Opened:
+def _open(config: Config) -> Opened:
     """Raises UsageError where images are trained and tested on, or a class has none to train on."""
     named = splits.of_protocol(config.data)
     chosen_by = [named.validation] if named.validation else []
@@ -86,8 +87,6 @@ def _open(run: runs.RunFolder, config: Config) -> Opened:
     for source in train:
         splits.require_apart(source, test)
     labelled.require_classes(train[0])
-    training.print_held_out(run, test)
-    run.write_held_out(test, datasets.file_of(run.config, "holdout_ids", config.data.dataset, "txt"))
     metric = "voc_map" if test.multi_label else named.metric
     return Opened(config, dataclasses.replace(named, metric=metric), [*train, test])
 
@@ -95,6 +94,8 @@ def _open(run: runs.RunFolder, config: Config) -> Opened:
 def row_of(run: runs.RunFolder, opened: Opened, encoder: networks.Encoder, sha256: str) -> Row:
     """The row of one data set, taken from the run folder when it was finished before."""
     config, named, sources = opened.config, opened.named, opened.sources
+    training.print_held_out(run, sources[-1])
+    run.write_held_out(sources[-1], datasets.file_of(run.config, "holdout_ids", config.data.dataset, "txt"))
     keys = [on_features.cache_key(config, source, sha256) for source in sources]
     key = f"{named.metric}, seed {config.run.seed}: {'; '.join(keys)}"
     file = f"transfer_{datasets.slug(config.data.dataset)}.json"

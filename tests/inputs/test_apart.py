@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.data.test_holdout import in_classes, write
-from tests.small_runs import Make
+from tests.small_runs import Make, folder_of
 from tf_simclr import finetune, inputs, knn, label_efficiency, linear_eval, transfer
 from tf_simclr.config import Config
 from tf_simclr.data import Source, shared_images
@@ -17,7 +17,6 @@ from tf_simclr.data.records import IndexedSource
 from tf_simclr.errors import UsageError
 from tf_simclr.models import Classifier, Pretraining
 from tf_simclr.protocols import sweeping
-from tf_simclr.runs.folder import RunFolder
 from tf_simclr.training import probe
 
 SLICES = {"train_split": "train[:80%]", "eval_split": "train[80%:]"}
@@ -69,7 +68,7 @@ def opened_by_probe(config: Config) -> list[Source]:
 
 
 def opened_by_transfer(config: Config) -> list[Source]:
-    return transfer._open(RunFolder.open(config, transfer.COMMAND), config).sources
+    return transfer._open(config).sources
 
 
 @pytest.mark.parametrize("kind", list(KINDS))
@@ -265,3 +264,11 @@ def test_sources_of_a_command_are_of_one_data_set(asked: Make) -> None:
     train, test = inputs.train_and_test_sources(asked())
     assert shared_images(train, train) == train.num_examples
     assert train.held_out == test.held_out == tuple(sorted(name.decode() for name in test.ids()))
+
+
+def test_a_mistake_in_the_last_data_set_is_found_first(asked: Make, lopsided: dict[str, dict]) -> None:
+    names = [asked().data.dataset, str(lopsided["folders"]["dataset"])]
+    config = asked("transfer", datasets=",".join(names))
+    with pytest.raises(UsageError, match="'rare' has no example to train on"):
+        transfer.transfer(config)
+    assert {path.name for path in folder_of(config).iterdir()} == {"config.json", "flags.cfg"}
