@@ -41,7 +41,9 @@ def transfer_once(config: Config) -> dict[str, Any]:
     run = runs.RunFolder.open(config, COMMAND)
     strategies.set_up(config)
     training.print_evaluation_plan(run)
-    opened = [_open(one) for one in configs]  # a mistake in the last is found before the first is computed
+    opened = [
+        open_images(one) for one in configs
+    ]  # a mistake in the last is found before the first is computed
     encoder, step = runs.frozen_encoder(config)
 
     with proof.frozen(encoder) as hashes:
@@ -78,7 +80,7 @@ class Opened:
     sources: list[data.Source]
 
 
-def _open(config: Config) -> Opened:
+def open_images(config: Config) -> Opened:
     """Raises UsageError where images are trained and tested on, or a class has none to train on."""
     named = splits.of_protocol(config.data)
     chosen_by = [named.validation] if named.validation else []

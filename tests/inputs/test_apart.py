@@ -68,7 +68,7 @@ def opened_by_probe(config: Config) -> list[Source]:
 
 
 def opened_by_transfer(config: Config) -> list[Source]:
-    return transfer._open(config).sources
+    return transfer.open_images(config).sources
 
 
 @pytest.mark.parametrize("kind", list(KINDS))
@@ -117,9 +117,10 @@ def test_overlapping_slices_are_refused(
 ) -> None:
     changes = {} if dataset == "folder" else {"dataset": dataset}
     config = asked(train_split=train, eval_split=test, **changes)
-    found = f"{images} of its images are" if images else "train is"
-    with pytest.raises(UsageError, match=re.escape(f"--eval_split={test}: {found} trained on (--train_")):
-        knn.knn(config)
+    found = f"eval_split={test}: {images} of its images are" if images else "train is"
+    for opened in (opened_by_knn, opened_by_probe, opened_by_transfer):
+        with pytest.raises(UsageError, match=re.escape(f"{found} trained on (--")):
+            opened(config)
 
 
 def test_overlapping_slices_of_tfds_are_refused(tiny: Make, shared: Callable[[str], Path]) -> None:

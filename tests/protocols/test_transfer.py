@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -18,6 +17,7 @@ from tf_simclr.data.records import MemorySource
 from tf_simclr.errors import UsageError
 from tf_simclr.evaluation import logistic_regression
 from tf_simclr.evaluation.paper_transfer import paper_dataset
+from tf_simclr.inputs import labelled
 from tf_simclr.protocols import datasets
 
 
@@ -47,7 +47,7 @@ def test_transfer_writes_a_row_a_data_set_and_uses_its_cache(
     transfer.transfer(config)  # finished rows are kept
     assert result_of(config)["transfer"] == [digits, folder]
     monkeypatch.undo()
-    monkeypatch.setattr("tf_simclr.transfer.labelled", SimpleNamespace(features=never))
+    monkeypatch.setattr(labelled, "features", never)
     (folder_of(config) / f"transfer_{datasets.slug(name)}.json").unlink()
     transfer.transfer(config)  # and so are features
     assert result_of(config)["transfer"] == [digits, folder]
@@ -55,7 +55,7 @@ def test_transfer_writes_a_row_a_data_set_and_uses_its_cache(
     other = config.replace(dataset=name, datasets="", center_crop_fraction=0.5)
     sha256 = result_of(config)["encoder_sha256_before"]
     with pytest.raises(AssertionError, match="computed again"):  # rows of other flags are not
-        transfer.row_of(run, other, None, sha256)  # type: ignore[arg-type]
+        transfer.row_of(run, transfer.open_images(other), None, sha256)  # type: ignore[arg-type]
 
 
 def test_transfer_over_seeds_has_error_bars_and_comparisons_of_each_data_set(
