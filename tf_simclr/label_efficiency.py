@@ -45,6 +45,7 @@ def label_efficiency(config: Config) -> dict[str, Any]:
     strategies.set_up(config)
     training.print_evaluation_plan(run)
     train, test = inputs.train_and_test_sources(config)
+    training.print_census(train, test)
     encoder, step = runs.frozen_encoder(config)
     run.write_data(train)
 

@@ -72,6 +72,7 @@ def row_of(run: runs.RunFolder, config: Config, encoder: networks.Encoder, sha25
     """The row of one data set, taken from the run folder when it was finished before."""
     named = splits.of_protocol(config.data)
     sources = _sources(config, named)
+    training.print_census(*sources)
     if sources[-1].multi_label:
         named = dataclasses.replace(named, metric="voc_map")
     keys = [on_features.cache_key(config, source, sha256) for source in sources]

@@ -10,15 +10,16 @@ from __future__ import annotations
 
 import csv
 import io
-import posixpath
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import tensorflow as tf
 
+from tf_simclr.data import census
+from tf_simclr.data.decoding import Decoding
 from tf_simclr.data.records import UNLABELLED, FileSource
+from tf_simclr.data.walk import IMAGE_EXTENSIONS, Walk
 from tf_simclr.errors import EmptySplit, UsageError
 
-IMAGE_EXTENSIONS = ("jpg", "jpeg", "png", "gif", "bmp")
 _SPLIT_FOLDERS = ("train", "test", "validation", "val")
 
 Row = tuple[str, int]  # path below PATH, label
@@ -26,69 +27,74 @@ Row = tuple[str, int]  # path below PATH, label
 
 def folder_splits(path: str) -> tuple[str, ...]:
     """Names of the splits in `path`; raises UsageError when it is no folder."""
-    return tuple(_split_prefixes(path))
+    return tuple(_split_prefixes(Walk(path)))
 
 
 def open_folder(path: str, split: str, labels_csv: str = "") -> FileSource:
     """Opens a split of the folder `path`, or several as `train+val`; with `labels_csv` its rows."""
-    prefixes = _split_prefixes(path)
-    parts = split.split("+")
+    walk = Walk(path)
+    prefixes = _split_prefixes(walk)
+    parts, listed = split.split("+"), frozenset[str]()
     if labels_csv:
         rows, class_names = _read_csv(path, labels_csv)
-        rows = _rows_of_splits(path, rows, labels_csv, prefixes, parts)
+        listed = frozenset(file for file, _ in rows)
+        rows = _rows_of_splits(walk, rows, labels_csv, prefixes, parts)
     else:
-        class_names = _class_names(path, prefixes)
-        rows = [row for part in parts for row in _folder_rows(path, prefixes[part], class_names)]
+        class_names = _class_names(walk, prefixes)
+        rows = [row for part in parts for row in _folder_rows(walk, prefixes[part], class_names)]
     if not rows:
         where = f"rows for it in {labels_csv}" if labels_csv else "images " + "/".join(IMAGE_EXTENSIONS)
         raise EmptySplit(f"--dataset=folder:{path}: split {split!r} is empty, there are no {where}")
     ids, labels = zip(*rows, strict=True)
-    return FileSource(f"folder:{path}", split, class_names, root=path, labels=labels, ids=ids)
+    source = FileSource(f"folder:{path}", split, class_names, root=path, labels=labels, ids=ids)
+    source.decoding = Decoding(by_pillow=True)
+    tops = [prefixes[part] for part in parts]
+    notes = () if labels_csv else tuple(_notes(walk, prefixes, labels))
+    source.census = census.take(walk, tops, ids, class_names, labels_csv, listed, notes)
+    return source
 
 
-def _split_prefixes(path: str) -> dict[str, str]:
-    """{split: its folder below `path`, with a slash; empty when `path` has no split folders}."""
-    if not tf.io.gfile.isdir(path):
-        raise UsageError(f"--dataset=folder:{path}: there is no such folder")
-    folders, images = _listing(path)
-    if folders and not images and set(folders) <= set(_SPLIT_FOLDERS):
-        return {name: f"{name}/" for name in _SPLIT_FOLDERS if name in folders}
+def _notes(walk: Walk, prefixes: dict[str, str], labels: Sequence[int]) -> Iterator[str]:
+    """What may be read otherwise than it was meant."""
+    root = walk("")
+    splits = [name for name in root.folders if name in _SPLIT_FOLDERS]
+    if splits and prefixes == {"train": ""}:
+        beside = next(name for name in [*root.images, *root.folders] if name not in _SPLIT_FOLDERS)
+        yield f"{', '.join(splits)}: a class each, no split, since {beside} lies beside"
+    unlabelled = labels.count(UNLABELLED)
+    if 0 < unlabelled < len(labels):
+        yield f"{unlabelled:,} images beside the class folders have no label"
+
+
+def _split_prefixes(walk: Walk) -> dict[str, str]:
+    """{split: its folder below the root, with a slash; empty when there are no split folders}."""
+    if not tf.io.gfile.isdir(walk.root):
+        raise UsageError(f"--dataset=folder:{walk.root}: there is no such folder")
+    root = walk("")
+    if root.folders and not root.images and set(root.folders) <= set(_SPLIT_FOLDERS):
+        return {name: f"{name}/" for name in _SPLIT_FOLDERS if name in root.folders}
     return {"train": ""}
 
 
-def _listing(path: str) -> tuple[list[str], list[str]]:
-    """Sorted names of the folders and of the images in `path`.
-
-    A name with an image's extension is taken for an image unseen: asking about each file is slow on GCS.
-    """
-    names = sorted(name.rstrip("/") for name in tf.io.gfile.listdir(path) if not name.startswith("."))
-    images = [name for name in names if name.lower().rpartition(".")[2] in IMAGE_EXTENSIONS]
-    others = set(names) - set(images)
-    return sorted(name for name in others if tf.io.gfile.isdir(posixpath.join(path, name))), images
+def _class_names(walk: Walk, prefixes: dict[str, str]) -> list[str]:
+    return sorted({name for prefix in prefixes.values() for name in walk(prefix).folders})
 
 
-def _class_names(path: str, prefixes: dict[str, str]) -> list[str]:
-    folders = [_listing(posixpath.join(path, prefix))[0] for prefix in prefixes.values()]
-    return sorted({name for names in folders for name in names})
-
-
-def _folder_rows(path: str, prefix: str, class_names: list[str]) -> Iterator[Row]:
+def _folder_rows(walk: Walk, prefix: str, class_names: list[str]) -> Iterator[Row]:
     number = {name: index for index, name in enumerate(class_names)}
-    folders, images = _listing(posixpath.join(path, prefix))
-    for image in images:
+    for image in walk(prefix).images:
         yield prefix + image, UNLABELLED
-    for folder in folders:
-        for image in _images_below(posixpath.join(path, prefix + folder)):
+    for folder in walk(prefix).folders:
+        for image in _images_below(walk, prefix + folder):
             yield f"{prefix}{folder}/{image}", number[folder]
 
 
-def _images_below(path: str) -> Iterator[str]:
+def _images_below(walk: Walk, folder: str) -> Iterator[str]:
     """Images in a class's folder, and one level below."""
-    folders, images = _listing(path)
-    yield from images
-    for folder in folders:
-        for image in _listing(posixpath.join(path, folder))[1]:
-            yield f"{folder}/{image}"
+    yield from walk(folder).images
+    for inner in walk(folder).folders:
+        for image in walk(f"{folder}/{inner}").images:
+            yield f"{inner}/{image}"
 
 
 def _read_csv(path: str, labels_csv: str) -> tuple[list[Row], list[str]]:
@@ -134,21 +140,20 @@ def _class_numbers(labels: list[str], flag: str) -> tuple[list[int], list[str]]:
 
 
 def _rows_of_splits(
-    path: str, rows: list[Row], labels_csv: str, prefixes: dict[str, str], splits: list[str]
+    walk: Walk, rows: list[Row], labels_csv: str, prefixes: dict[str, str], splits: list[str]
 ) -> list[Row]:
     """The rows whose file lies in one of the splits; every row's file must lie in some split."""
-    present = {split_: set(_all_images(path, prefix)) for split_, prefix in prefixes.items()}
+    present = {split_: set(_all_images(walk, prefix)) for split_, prefix in prefixes.items()}
     everywhere = set().union(*present.values())
     missing = next((file for file, _ in rows if file not in everywhere), None)
     if missing is not None:
         raise UsageError(
-            f"--labels={labels_csv} names {missing!r}, which is not an image in {path} "
+            f"--labels={labels_csv} names {missing!r}, which is not an image in {walk.root} "
             "(a header would be file,label)"
         )
     wanted = set().union(*(present[split] for split in splits))
     return [row for row in rows if row[0] in wanted]
 
 
-def _all_images(path: str, prefix: str) -> Iterator[str]:
-    class_names = _listing(posixpath.join(path, prefix))[0]
-    return (file for file, _ in _folder_rows(path, prefix, class_names))
+def _all_images(walk: Walk, prefix: str) -> Iterator[str]:
+    return (file for file, _ in _folder_rows(walk, prefix, walk(prefix).folders))

@@ -17,7 +17,8 @@ from collections.abc import Sequence
 import numpy as np
 import tensorflow as tf
 
-from tf_simclr.data.decoding import Boxes, decode_for_boxes, decode_image
+from tf_simclr.data.census import Census
+from tf_simclr.data.decoding import Boxes, Decoding, decode_for_boxes, decode_image
 
 Record = dict[str, tf.Tensor]
 UNLABELLED = -1
@@ -34,6 +35,8 @@ class Source(abc.ABC):
       class_names: one name a class; empty when unlabelled.
       num_classes: `len(class_names)`; 0 when unlabelled.
       multi_label: a label is a vector, int64 [num_classes]: 1 present, 0 absent, -1 does not count.
+      decoding: how its images are decoded.
+      census: of the folder that it is from; None of other data sets.
     """
 
     def __init__(self, name: str, split: str, version: str, num_examples: int, class_names: Sequence[str]):
@@ -44,6 +47,8 @@ class Source(abc.ABC):
         self.class_names = tuple(class_names)
         self.num_classes = len(self.class_names)
         self.multi_label = False
+        self.decoding = Decoding()
+        self.census: Census | None = None
 
     @abc.abstractmethod
     def tickets(self) -> tf.data.Dataset:
@@ -66,11 +71,11 @@ class Source(abc.ABC):
 
     def decode(self, image: tf.Tensor) -> tf.Tensor:
         """A record's image -> uint8 [h, w, 3]."""
-        return decode_image(image)
+        return decode_image(image, self.decoding)
 
     def decode_for_boxes(self, image: tf.Tensor, boxes: Boxes, side: int) -> tuple[tf.Tensor, tf.Tensor]:
         """The part of a record's image that holds the boxes, see `decoding.decode_for_boxes`."""
-        return decode_for_boxes(image, boxes, side)
+        return decode_for_boxes(image, boxes, side, self.decoding)
 
     def records(self) -> tf.data.Dataset:
         """All records in order, images still encoded."""
@@ -101,7 +106,7 @@ class Source(abc.ABC):
             labels=[row["label"] for row in rows],
             ids=[row["id"] for row in rows],
         )
-        part.multi_label = self.multi_label
+        part.multi_label, part.decoding = self.multi_label, self.decoding
         return part
 
 
@@ -168,7 +173,8 @@ class SubsetSource(IndexedSource):
             labels=whole.labels()[indices],
             ids=whole.ids()[indices],
         )
-        self.multi_label = whole.multi_label
+        self.multi_label, self.decoding = whole.multi_label, whole.decoding
+        self.census = whole.census
         self._whole = whole
         with tf.device("CPU:0"):
             self._indices = tf.constant(indices, tf.int64)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 from tf_simclr.data import digits, folder
 from tf_simclr.data.records import Source
 from tf_simclr.errors import UsageError
@@ -9,7 +11,9 @@ from tf_simclr.errors import UsageError
 _FOLDER = "folder:"
 
 
-def open_source(dataset: str, split: str, data_dir: str = "", labels_csv: str = "") -> Source:
+def open_source(
+    dataset: str, split: str, data_dir: str = "", labels_csv: str = "", exif: str = "ignore"
+) -> Source:
     """Opens one split of a data set.
 
     Args:
@@ -19,10 +23,17 @@ def open_source(dataset: str, split: str, data_dir: str = "", labels_csv: str = 
         folders several, joined by +.
       data_dir: where TFDS keeps its data; empty for TFDS's own default.
       labels_csv: a CSV of file,label for a folder; files are relative to PATH.
+      exif: "apply" turns images upright, as their EXIF orientation says.
 
     Raises:
       UsageError: unknown data set, folder or split, an empty split, data that can't be prepared, a bad CSV.
     """
+    source = _open(dataset, split, data_dir, labels_csv)
+    source.decoding = dataclasses.replace(source.decoding, upright=exif == "apply")
+    return source
+
+
+def _open(dataset: str, split: str, data_dir: str, labels_csv: str) -> Source:
     is_folder = dataset.startswith(_FOLDER)
     if labels_csv and not is_folder:
         raise UsageError(f"--labels={labels_csv} goes with --dataset=folder:PATH only, not with {dataset}")

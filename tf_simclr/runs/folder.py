@@ -116,7 +116,8 @@ class RunFolder:
                 f"--dataset={self.config.data.dataset} has changed since the run in --model_dir={self.path} "
                 f"began ({'; '.join(different)}); give another --model_dir"
             )
-        self.write_json("data.json", found)
+        census = {"census": source.census.to_tree()} if source.census else {}
+        self.write_json("data.json", found | census)
 
     def write_labelled_ids(self, source: Source) -> None:
         """Writes labelled_ids.txt: which training images were used with their labels."""
