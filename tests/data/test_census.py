@@ -32,7 +32,7 @@ def test_types_and_classes_are_counted(tmp_path: Path) -> None:
         "train holds 3 jpeg, 2 tiff, 1 png, 1 webp; classes from folders: a, b, c"
     ]
     assert _lines(_folder(tmp_path / "a")) == [
-        "train holds 1 png, 1 jpeg; classes from folders: x",
+        "train holds 1 jpeg, 1 png; classes from folders: x",
         *_beside(1),
     ]
 
@@ -69,7 +69,7 @@ def test_a_split_is_told_apart_from_the_others(tmp_path: Path) -> None:
         "test leaves out 1 without an image's extension (test/b/y.txt); 1 hidden; "
         "1 folder without an image (test/b)",
     ]
-    assert _lines(dataset, "train+test")[0] == "train+test holds 1 png, 1 jpeg; classes from folders: a, b"
+    assert _lines(dataset, "train+test")[0] == "train+test holds 1 jpeg, 1 png; classes from folders: a, b"
 
 
 def test_folders_named_as_splits_that_are_none_are_pointed_out(tmp_path: Path) -> None:

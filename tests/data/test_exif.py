@@ -25,6 +25,7 @@ from tf_simclr.data import (
     training_batches,
 )
 from tf_simclr.data.decoding import Decoding, decode_for_boxes, decode_image
+from tf_simclr.data.records import StreamSource
 from tf_simclr.protocols import on_features
 
 ALL = range(1, 9)
@@ -172,8 +173,11 @@ def test_turned_images_give_the_batches_of_upright_ones(folders: tuple[str, str]
 
 def test_so_do_parts_and_caches_and_ignoring_does_not(folders: tuple[str, str]) -> None:
     expected = _images(open_source(folders[0], "train"))
-    part = open_source(folders[1], "train", exif="apply").subset(np.arange(8))
-    np.testing.assert_array_equal(_images(cached(part, 40)), expected)
+    source = open_source(folders[1], "train", exif="apply")
+    np.testing.assert_array_equal(_images(cached(source.subset(np.arange(8)), 40)), expected)
+    stream = StreamSource("images", "train", "1", (), stream=source.records(), num_examples=8)
+    stream.decoding = source.decoding
+    np.testing.assert_array_equal(_images(stream.subset(np.arange(8))), expected)
     assert not np.array_equal(_images(open_source(folders[1], "train")), expected)
 
 

@@ -91,7 +91,8 @@ def take(
     folders = {name: one for name, one in walk.seen.items() if _is_below(name, tops)}
     reasons = [*_without_row(folders, labels_csv, listed), *_files(folders), *_folders(walk, tops)]
     left_out = [reason for reason in reasons if reason.count]
-    return Census(dict(found.most_common()), source, class_names, left_out, notes)
+    images = dict(sorted(found.items(), key=lambda row: (-row[1], row[0])))
+    return Census(images, source, class_names, left_out, notes)
 
 
 def _type(name: str) -> str:

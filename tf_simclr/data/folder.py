@@ -34,10 +34,10 @@ def open_folder(path: str, split: str, labels_csv: str = "") -> FileSource:
     """Opens a split of the folder `path`, or several as `train+val`; with `labels_csv` its rows."""
     walk = Walk(path)
     prefixes = _split_prefixes(walk)
-    parts, listed = split.split("+"), frozenset[str]()
+    parts, listed = split.split("+"), set()
     if labels_csv:
         rows, class_names = _read_csv(path, labels_csv)
-        listed = frozenset(file for file, _ in rows)
+        listed = {file for file, _ in rows}
         rows = _rows_of_splits(walk, rows, labels_csv, prefixes, parts)
     else:
         class_names = _class_names(walk, prefixes)
