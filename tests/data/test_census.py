@@ -12,6 +12,7 @@ from tests.data.pictures import encoded, picture, write
 from tests.small_runs import Make
 from tf_simclr import inputs, training
 from tf_simclr.data import open_source
+from tf_simclr.errors import EmptySplit
 from tf_simclr.pretrain import COMMAND
 from tf_simclr.runs import RunFolder
 
@@ -88,6 +89,11 @@ def test_a_csv_says_which_images_count(tmp_path: Path) -> None:
         f"train holds 1 png, 1 webp; classes from {labels}: cat, dog",
         f"train leaves out 3 without a row in {labels} (2.png, 4.jpg, x/5.jpg)",
     ]
+
+
+def test_where_nothing_else_lies_the_error_says_what_was_left_out(tmp_path: Path) -> None:
+    with pytest.raises(EmptySplit, match=r"there are no images jpg/.*, but 2 \.heic \(no decoder\)$"):
+        open_source(_folder(tmp_path, "1.heic", "2.HEIC"), "train")
 
 
 def test_many_classes_are_cut_short(tmp_path: Path) -> None:

@@ -56,8 +56,12 @@ class Census:
             f"; classes from {self.classes_from}: {names}" if self.classes_from else ""
         )
         if self.left_out:
-            yield f"{split} leaves out {'; '.join(map(str, self.left_out))}"
+            yield f"{split} leaves out {self.says_left_out}"
         yield from self.notes
+
+    @property
+    def says_left_out(self) -> str:
+        return "; ".join(map(str, self.left_out))
 
     def to_tree(self) -> dict[str, Any]:
         """As data.json has it."""

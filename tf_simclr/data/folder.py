@@ -42,15 +42,16 @@ def open_folder(path: str, split: str, labels_csv: str = "") -> FileSource:
     else:
         class_names = _class_names(walk, prefixes)
         rows = [row for part in parts for row in _folder_rows(walk, prefixes[part], class_names)]
-    if not rows:
-        where = f"rows for it in {labels_csv}" if labels_csv else "images " + "/".join(IMAGE_EXTENSIONS)
-        raise EmptySplit(f"--dataset=folder:{path}: split {split!r} is empty, there are no {where}")
-    ids, labels = zip(*rows, strict=True)
-    source = FileSource(f"folder:{path}", split, class_names, root=path, labels=labels, ids=ids)
-    source.decoding = Decoding(by_pillow=True)
+    ids, labels = [file for file, _ in rows], [label for _, label in rows]
     tops = [prefixes[part] for part in parts]
     notes = () if labels_csv else tuple(_notes(walk, prefixes, labels))
-    source.census = census.take(walk, tops, ids, class_names, labels_csv, listed, notes)
+    found = census.take(walk, tops, ids, class_names, labels_csv, listed, notes)
+    if not rows:
+        where = f"rows for it in {labels_csv}" if labels_csv else "images " + "/".join(IMAGE_EXTENSIONS)
+        left = f", but {found.says_left_out}" if found.left_out else ""
+        raise EmptySplit(f"--dataset=folder:{path}: split {split!r} is empty, there are no {where}{left}")
+    source = FileSource(f"folder:{path}", split, class_names, root=path, labels=labels, ids=ids)
+    source.decoding, source.census = Decoding(by_pillow=True), found
     return source
 
 
