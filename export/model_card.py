@@ -60,8 +60,9 @@ _CITATION = """
 """
 
 _BYTES = """
-`serving_bytes` takes encoded JPEG or PNG files and prepares them as the run's evaluation does: shorter side,
-centre crop, {image_size} px. EXIF orientation is ignored, as in training.
+`serving_bytes` takes encoded JPEG, PNG, GIF (first frame) or BMP files and prepares them as the run's
+evaluation does: shorter side, centre crop, {image_size} px. EXIF orientation is {exif}, as in training.
+TIFF is refused, and WebP by TensorFlow 2.15 too: convert those, or give `serving_default` decoded images.
 """
 
 
@@ -94,8 +95,13 @@ def text(facts: Mapping[str, Any]) -> str:
         commit=facts["git_commit"] or "unknown",
         weights=_MOMENTUM if facts.get("momentum_encoder") else "as trained",
         sha=facts["weights_sha256"],
-        bytes="" if model == "projection_head" else _BYTES.format(image_size=facts["image_size"]),
+        bytes="" if model == "projection_head" else _bytes(facts),
     )
+
+
+def _bytes(facts: Mapping[str, Any]) -> str:
+    exif = "applied" if facts.get("exif") == "apply" else "ignored"
+    return _BYTES.format(image_size=facts["image_size"], exif=exif)
 
 
 def _method(pretrained: Mapping[str, Any]) -> methods.Method | None:

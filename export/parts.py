@@ -29,6 +29,7 @@ class Models:
         classifier: to logits, from head layer `head_layer`'s output; 0: from h. None: not exported.
         class_names: one a class; empty: the numbers.
         center_crop_fraction, resize_first: of the run's evaluation view; see `data.views.evaluation_view`.
+        upright: whether the run turned images as their EXIF orientation says.
         config: the run's configuration, as JSON holds it.
         git_commit: of the code that trained, where known.
         top1: measured accuracy in percent, where known.
@@ -44,6 +45,7 @@ class Models:
     class_names: Sequence[str] = ()
     center_crop_fraction: float | None = None
     resize_first: bool = False
+    upright: bool = False
     config: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     git_commit: str | None = None
     top1: float | None = None

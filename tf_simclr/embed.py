@@ -56,6 +56,7 @@ def _write_embeddings(
     written: list[dict[str, Any]] = []
     for split in splits:
         source = inputs.any_split(config, split)
+        training.print_census(source)
         if not written:
             run.write_data(source)
             training.print_held_out(run, source)

@@ -39,6 +39,7 @@ def evaluate_once(config: Config) -> dict[str, Any]:
     training.print_evaluation_plan(run)
     loaded = runs.load_run(config.checkpoints.checkpoint)
     source = inputs.eval_source(config)
+    training.print_census(source)
     loaded.require_classes(source)
     loaded.warn_of_training_images(source, config.data.data_dir)
     run.write_data(source)

@@ -42,6 +42,7 @@ def knn_once(config: Config) -> dict[str, Any]:
     strategies.set_up(config)
     training.print_evaluation_plan(run)
     bank, queries = inputs.train_and_test_sources(config)
+    training.print_census(bank, queries)
     training.print_held_out(run, queries)
     encoder, head, step = loading.frozen_parts(config)
     run.write_data(queries)

@@ -45,6 +45,7 @@ def label_efficiency(config: Config) -> dict[str, Any]:
     strategies.set_up(config)
     training.print_evaluation_plan(run)
     train, test = inputs.train_and_test_sources(config)
+    training.print_census(train, test)
     training.print_held_out(run, train)
     labelled.require_draws(train, _numbers(config.draws.draws_labels_per_class))
     encoder, step = runs.frozen_encoder(config)

@@ -96,6 +96,7 @@ def open_images(config: Config) -> Opened:
 def row_of(run: runs.RunFolder, opened: Opened, encoder: networks.Encoder, sha256: str) -> Row:
     """The row of one data set, taken from the run folder when it was finished before."""
     config, named, sources = opened.config, opened.named, opened.sources
+    training.print_census(*sources)
     training.print_held_out(run, sources[-1])
     run.write_held_out(sources[-1], datasets.file_of(run.config, "holdout_ids", config.data.dataset, "txt"))
     keys = [on_features.cache_key(config, source, sha256) for source in sources]

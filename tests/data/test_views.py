@@ -179,12 +179,6 @@ def test_an_animation_gives_its_first_frame() -> None:
     np.testing.assert_array_equal(image, np.broadcast_to([255, 0, 0], (4, 5, 3)))
 
 
-def test_exif_orientation_is_ignored() -> None:
-    exif = Image.Exif()
-    exif[0x0112] = 6  # turned by a quarter
-    assert decode_image(_encoded(Image.new("RGB", (9, 7)), "JPEG", exif=exif)).shape == (7, 9, 3)
-
-
 def test_only_larger_images_are_shrunk() -> None:
     assert limit_shorter_side(_gradient_image(60, 90), 40).shape == (40, 60, 3)
     assert limit_shorter_side(_gradient_image(40, 90), 40).shape == (40, 90, 3)

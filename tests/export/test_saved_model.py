@@ -18,8 +18,9 @@ from export import parts
 from export.folders import versions
 from export.parts import Models, float32_copy
 from export.saved_model import export_models, export_run
+from tests.data.pictures import encoded, picture
 from tf_simclr import finetune
-from tf_simclr.data.decoding import decode_image
+from tf_simclr.data.decoding import Decoding, decode_image
 from tf_simclr.data.views import evaluation_view
 from tf_simclr.errors import UsageError
 from tf_simclr.evaluation.features import encoder_sha256
@@ -107,6 +108,23 @@ def test_served_bytes_follow_the_evaluation_of_the_run(small: Models, tmp_path: 
         served(image_bytes=tf.io.encode_png(picture)[tf.newaxis])["default"], small.encoder(view[tf.newaxis])
     )
     assert np.max(np.abs(view - evaluation_view(picture, 4))) > 0.01
+
+
+@pytest.mark.parametrize("upright", [True, False])
+def test_served_bytes_are_turned_as_the_run_turned_them(small: Models, tmp_path: Path, upright: bool):
+    (folder,) = export_models(dataclasses.replace(small, upright=upright), str(tmp_path))
+    served = tf.saved_model.load(str(folder)).signatures["serving_bytes"]
+    files = [
+        encoded(picture(20, 30), kind, orientation) for kind in ("JPEG", "PNG") for orientation in (1, 6, 7)
+    ]
+    views = [evaluation_view(decode_image(file, Decoding(upright=upright)), 4) for file in files]
+    close(served(image_bytes=tf.constant(files))["default"], small.encoder(tf.stack(views)))
+    other = evaluation_view(decode_image(files[1], Decoding(upright=not upright)), 4)
+    assert np.max(np.abs(views[1] - other)) > 0.01
+    said = "EXIF orientation is applied" if upright else "EXIF orientation is ignored"
+    assert said in (folder / "README.md").read_text()
+    with pytest.raises(tf.errors.InvalidArgumentError, match="Unknown image file format"):
+        served(image_bytes=tf.constant([encoded(picture(5, 5), "TIFF")]))
 
 
 def test_facts_and_model_card(exports: Path, models: Models):

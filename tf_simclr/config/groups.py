@@ -40,6 +40,12 @@ class Data:
     image_size: int = option(
         224, "side of the square images given to the encoder, in pixels", minimum=4, inherited=True
     )
+    exif: str = option(
+        "ignore",
+        "EXIF orientation of JPEG, PNG and WebP; apply turns the images upright",
+        choices=["ignore", "apply"],
+        inherited=True,
+    )
     eval_batch_size: int = option(256, "images a batch in evaluation", minimum=1, may_change=True)
     center_crop_fraction: float = option(
         0.0,

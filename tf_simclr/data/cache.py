@@ -85,10 +85,10 @@ def _as(source: Source, decoded: IndexedSource) -> IndexedSource:
 
 def _key(source: Source, side: int) -> str:
     """Name of the folder for all that the pixels depend on."""
-    text = "\n".join(
-        [_FORMAT, source.name, source.split, source.version, str(source.num_examples), str(side)]
-    )
-    return hashlib.sha256(text.encode()).hexdigest()[:16]
+    parts = [_FORMAT, source.name, source.split, source.version, str(source.num_examples), str(side)]
+    if source.decoding.upright:
+        parts.append("upright")
+    return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]
 
 
 def _file(root: str, index: tf.Tensor) -> tf.Tensor:

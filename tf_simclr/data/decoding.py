@@ -1,13 +1,13 @@
-"""From encoded bytes to pixels, decoding no more of a JPEG than its crops need.
-
-EXIF orientation is ignored, as TensorFlow's decoders ignore it, in training, evaluation and export alike.
-"""
+"""From encoded bytes to pixels, decoding no more of a JPEG than its crops need."""
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
 
 import tensorflow as tf
+
+from tf_simclr.data import exif, pillow_decoding
 
 _JPEG_RATIOS = (1, 2, 4, 8)  # libjpeg shrinks by these while it decodes
 
@@ -15,17 +15,43 @@ Boxes = Callable[[tf.Tensor, tf.Tensor], tf.Tensor]
 """Height and width of an image (int32 scalars) to boxes in it, int32 [V, 4]: top, left, height, width."""
 
 
-def decode_image(encoded: tf.Tensor) -> tf.Tensor:
+@dataclasses.dataclass(frozen=True)
+class Decoding:
+    """How the images of a data set are decoded, the same in training, evaluation and export.
+
+    Attributes:
+      upright: turned as their EXIF orientation says, which TensorFlow's decoders ignore (`--exif`).
+      by_pillow: WebP and TIFF too, in this process alone; see `pillow_decoding`.
+    """
+
+    upright: bool = False
+    by_pillow: bool = False
+
+
+def decode_image(encoded: tf.Tensor, how: Decoding = Decoding()) -> tf.Tensor:
     """JPEG, PNG, BMP or GIF (its first frame), scalar string -> uint8 RGB [h, w, 3].
 
     Grey images get three equal channels, alpha is dropped, CMYK is converted.
     """
-    image = tf.io.decode_image(encoded, channels=3, expand_animations=False)
-    image.set_shape([None, None, 3])
-    return image
+    image = _decode_stored(encoded, how)
+    return exif.upright(image, exif.orientation(encoded)) if how.upright else image
 
 
-def decode_for_boxes(encoded: tf.Tensor, boxes: Boxes, side: int) -> tuple[tf.Tensor, tf.Tensor]:
+def _decode_stored(encoded: tf.Tensor, how: Decoding) -> tf.Tensor:
+    def by_tensorflow() -> tf.Tensor:
+        image = tf.io.decode_image(encoded, channels=3, expand_animations=False)
+        image.set_shape([None, None, 3])
+        return image
+
+    if not how.by_pillow:
+        return by_tensorflow()
+    pillow = pillow_decoding.is_for_pillow(encoded)
+    return tf.cond(pillow, lambda: pillow_decoding.decode(encoded), by_tensorflow)
+
+
+def decode_for_boxes(
+    encoded: tf.Tensor, boxes: Boxes, side: int, how: Decoding = Decoding()
+) -> tuple[tf.Tensor, tf.Tensor]:
     """The pixels that hold the boxes, and where the boxes are in them.
 
     Of a JPEG only the rectangle around all boxes is decoded, shrunk by 2, 4 or 8 in the decoder where the
@@ -34,16 +60,33 @@ def decode_for_boxes(encoded: tf.Tensor, boxes: Boxes, side: int) -> tuple[tf.Te
 
     Args:
       encoded: scalar string.
-      boxes: called with the size of the whole image.
+      boxes: called with the size of the whole image, upright where `how` says so.
       side: pixels that a box will be resized to.
 
     Returns:
       uint8 [h, w, 3] and int32 [V, 4].
     """
+    if not how.upright:
+        return _decode_stored_for_boxes(encoded, boxes, side, how)
+    turned = exif.orientation(encoded)
+
+    def of_stored(height: tf.Tensor, width: tf.Tensor) -> tf.Tensor:
+        size = exif.upright_size(height, width, turned)
+        return exif.stored_boxes(boxes(*size), *size, turned)
+
+    pixels, placed = _decode_stored_for_boxes(encoded, of_stored, side, how)
+    pixels = exif.upright(pixels, turned)
+    height, width, _ = tf.unstack(tf.shape(pixels))
+    return pixels, exif.upright_boxes(placed, height, width, turned)
+
+
+def _decode_stored_for_boxes(
+    encoded: tf.Tensor, boxes: Boxes, side: int, how: Decoding
+) -> tuple[tf.Tensor, tf.Tensor]:
     return tf.cond(
         tf.io.is_jpeg(encoded),
         lambda: _decode_jpeg(encoded, boxes, side),
-        lambda: boxes_in(decode_image(encoded), boxes),
+        lambda: boxes_in(_decode_stored(encoded, how), boxes),
     )
 
 

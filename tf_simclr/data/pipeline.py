@@ -14,6 +14,7 @@ from typing import Any
 
 import tensorflow as tf
 
+from tf_simclr.data.pillow_decoding import refusal
 from tf_simclr.data.records import Record, Source
 from tf_simclr.data.views import (
     MIN_AREA,
@@ -161,10 +162,10 @@ def undecodable_image(source: Source) -> UsageError | None:
     if expected == source.num_examples:
         return None
     record = next(iter(source.tickets().skip(expected).map(source.fetch)))
-    name = record["id"].numpy().decode()
+    name, why = record["id"].numpy().decode(), refusal(record["image"].numpy())
     return UsageError(
-        f"--dataset={source.name}: image {name!r} can't be decoded; replace or remove it (a run that has "
-        "begun needs another --model_dir then)"
+        f"--dataset={source.name}: image {name!r} can't be decoded{f' ({why})' if why else ''}; replace or "
+        "remove it (a run that has begun needs another --model_dir then)"
     )
 
 

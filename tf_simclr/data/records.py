@@ -17,7 +17,8 @@ from collections.abc import Sequence
 import numpy as np
 import tensorflow as tf
 
-from tf_simclr.data.decoding import Boxes, decode_for_boxes, decode_image
+from tf_simclr.data.census import Census
+from tf_simclr.data.decoding import Boxes, Decoding, decode_for_boxes, decode_image
 
 Record = dict[str, tf.Tensor]
 UNLABELLED = -1
@@ -36,6 +37,8 @@ class Source(abc.ABC):
       multi_label: a label is a vector, int64 [num_classes]: 1 present, 0 absent, -1 does not count.
       held_out: ids of the images that `--holdout` made the split test, whichever split this is.
       stretches: (file, begin, end) of what a stream reads; empty of other sources.
+      decoding: how its images are decoded.
+      census: of the folder that it is from; None of other data sets.
     """
 
     def __init__(self, name: str, split: str, version: str, num_examples: int, class_names: Sequence[str]):
@@ -48,6 +51,8 @@ class Source(abc.ABC):
         self.multi_label = False
         self.held_out: tuple[str, ...] = ()
         self.stretches: tuple[tuple[str, int, int], ...] = ()
+        self.decoding = Decoding()
+        self.census: Census | None = None
 
     @abc.abstractmethod
     def tickets(self) -> tf.data.Dataset:
@@ -70,11 +75,11 @@ class Source(abc.ABC):
 
     def decode(self, image: tf.Tensor) -> tf.Tensor:
         """A record's image -> uint8 [h, w, 3]."""
-        return decode_image(image)
+        return decode_image(image, self.decoding)
 
     def decode_for_boxes(self, image: tf.Tensor, boxes: Boxes, side: int) -> tuple[tf.Tensor, tf.Tensor]:
         """The part of a record's image that holds the boxes, see `decoding.decode_for_boxes`."""
-        return decode_for_boxes(image, boxes, side)
+        return decode_for_boxes(image, boxes, side, self.decoding)
 
     def records(self) -> tf.data.Dataset:
         """All records in order, images still encoded."""
@@ -105,7 +110,7 @@ class Source(abc.ABC):
             labels=[row["label"] for row in rows],
             ids=[row["id"] for row in rows],
         )
-        part.multi_label = self.multi_label
+        part.multi_label, part.decoding = self.multi_label, self.decoding
         return part
 
 
@@ -172,7 +177,8 @@ class SubsetSource(IndexedSource):
             labels=whole.labels()[indices],
             ids=whole.ids()[indices],
         )
-        self.multi_label, self.held_out = whole.multi_label, whole.held_out
+        self.multi_label, self.decoding = whole.multi_label, whole.decoding
+        self.census, self.held_out = whole.census, whole.held_out
         self._whole = whole
         with tf.device("CPU:0"):
             self._indices = tf.constant(indices, tf.int64)

@@ -16,6 +16,11 @@ from tf_simclr.errors import UsageError
 Member = TypeVar("Member")
 
 
+def names(spec: str) -> list[str]:
+    """The splits that `spec` takes or slices."""
+    return [part.partition("[")[0].strip() for part in spec.split("+")]
+
+
 def select(
     dataset: str,
     spec: str,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 from tf_simclr.data import digits, folder
 from tf_simclr.data.holdout import EVAL_SPLITS, NOTHING, Holdout
 from tf_simclr.data.records import Source
@@ -12,7 +14,12 @@ _SLICES = "--train_split=train[:80%] --eval_split=train[80%:]"
 
 
 def open_source(
-    dataset: str, split: str, data_dir: str = "", labels_csv: str = "", holdout: Holdout = NOTHING
+    dataset: str,
+    split: str,
+    data_dir: str = "",
+    labels_csv: str = "",
+    holdout: Holdout = NOTHING,
+    exif: str = "ignore",
 ) -> Source:
     """Opens one split of a data set.
 
@@ -23,10 +30,17 @@ def open_source(
       data_dir: where TFDS keeps its data; empty for TFDS's own default.
       labels_csv: a CSV of file,label or file,label,split for a folder; files are relative to PATH.
       holdout: what is held out of a folder without a test split; nothing by default.
+      exif: "apply" turns images upright, as their EXIF orientation says.
 
     Raises:
       UsageError: unknown data set, folder or split, an empty split, data that can't be prepared, a bad CSV.
     """
+    source = _open(dataset, split, data_dir, labels_csv, holdout)
+    source.decoding = dataclasses.replace(source.decoding, upright=exif == "apply")
+    return source
+
+
+def _open(dataset: str, split: str, data_dir: str, labels_csv: str, holdout: Holdout) -> Source:
     is_folder = dataset.startswith(_FOLDER)
     if labels_csv and not is_folder:
         raise UsageError(f"--labels={labels_csv} goes with --dataset=folder:PATH only, not with {dataset}")

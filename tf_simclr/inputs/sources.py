@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 from tf_simclr import data
 from tf_simclr.config import Config
-from tf_simclr.data import Source
+from tf_simclr.data import Source, pillow_decoding
+from tf_simclr.data.decoding import Decoding
 from tf_simclr.data.records import IndexedSource
 from tf_simclr.errors import EmptySplit, UsageError
 from tf_simclr.inputs import labelled as labelled_images
@@ -70,11 +73,28 @@ def available_splits(config: Config) -> tuple[str, ...]:
 
 def _open(config: Config, split: str, flag: str, labelled: bool, multi_label: bool = False) -> Source:
     config.require_dataset()
-    place = splits.kept_in(config.data)
-    source = data.open_source(place[0], split, *place[1:])
+    wanted, place = config.data, splits.kept_in(config.data)
+    source = data.open_source(place[0], split, *place[1:], wanted.exif)
+    if config.devices.data_service and not wanted.cache_dataset:
+        source.decoding = _of_services(source)
     if labelled:
         _require_labels(source, f"--dataset={config.data.dataset} --{flag}={split}", multi_label)
     return source
+
+
+def _of_services(source: Source) -> Decoding:
+    """How the services of --data_service decode: they have no Python of ours.
+
+    Raises:
+        UsageError: an image's name says that this is not enough.
+    """
+    for kind in pillow_decoding.EXTENSIONS:
+        if source.census and source.census.images.get(kind):
+            raise UsageError(
+                f"--data_service: its processes cannot decode the .{kind} images of --dataset={source.name}; "
+                "convert them, or give --cache_dataset and a --cache_dir that the services read too"
+            )
+    return dataclasses.replace(source.decoding, by_pillow=False)
 
 
 def _require_labels(source: Source, flags: str, multi_label: bool) -> None:

@@ -49,7 +49,8 @@ def cache_key(config: Config, source: Source, sha256: str, layer: int = 0) -> st
     """Everything that features depend on."""
     data = config.data
     view = f"{data.image_size} {data.center_crop_fraction} {data.resize_first} {config.devices.precision}"
-    return f"{sha256} layer {layer} {source.name} {source.split} {source.version} {view}"
+    upright = " upright" if source.decoding.upright else ""
+    return f"{sha256} layer {layer} {source.name} {source.split} {source.version} {view}{upright}"
 
 
 def batches(features: Features, batch_size: int, seed: int) -> Callable[[int], tf.data.Dataset]:

@@ -109,7 +109,8 @@ class RunFolder:
                 f"--dataset={self.config.data.dataset} has changed since the run in --model_dir={self.path} "
                 f"began ({'; '.join(different)}); give another --model_dir"
             )
-        self.write_json("data.json", found)
+        census = {"census": source.census.to_tree()} if source.census else {}
+        self.write_json("data.json", found | census)
         self.write_held_out(source)
 
     def write_held_out(self, source: Source, name: str = stored.HELD_OUT) -> None:

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+import numpy as np
 import tensorflow as tf
 
 from tf_simclr.config import Steps
-from tf_simclr.data import Source
+from tf_simclr.data import Source, exif
+from tf_simclr.data.records import IndexedSource
 from tf_simclr.runs.build import describe_encoder
 from tf_simclr.runs.folder import RunFolder
 from tf_simclr.runs.prefixes import saved_in
+
+_LOOKED_AT = 8  # images of a folder, for their EXIF orientation
 
 
 def print_plan(
@@ -23,7 +27,10 @@ def print_plan(
     epochs = steps.total * batch / source.num_examples
     print(
         f"{config.command}: {source.name} {source.split}, {source.num_examples:,} images, {classes}, "
-        f"{config.data.image_size} px\n"
+        f"{config.data.image_size} px"
+    )
+    print_census(source)
+    print(
         f"  {model.encoder.describe()}, {parameters(model.encoder.variables):,} weights; "
         f"{parameters(model.trainable_variables):,} trained; {config.devices.precision}\n"
         f"  {steps.total:,} steps of {batch:,} images ({epochs:.4g} epochs), warm-up {steps.warmup:,}; "
@@ -61,6 +68,26 @@ def _warnings(steps: Steps, batch: int, images: int) -> Iterator[str]:
         )
     if steps.warmup >= steps.total > 0 and steps.warmup:
         yield f"{steps.total:,} steps end within the warm-up of {steps.warmup:,}; lower --warmup_epochs"
+
+
+def print_census(*sources: Source) -> None:
+    """Says what folders hold and what of it is left out; nothing of other data sets."""
+    for source in sources:
+        if source.census:
+            print(*(f"  {line}" for line in (*source.census.lines(source.split), *_turned(source))), sep="\n")
+
+
+def _turned(source: Source) -> Iterator[str]:
+    """Whether --exif would change images: a few are looked at, of local folders."""
+    if source.decoding.upright or not isinstance(source, IndexedSource) or "://" in source.name:
+        return
+    rows = np.unique(np.linspace(0, source.num_examples - 1, _LOOKED_AT).astype(np.int64))
+    turned = sum(int(exif.orientation(source.read(tf.constant(row)))) != 1 for row in rows)
+    if turned:
+        yield (
+            f"warning: {turned} of {len(rows)} images looked at are stored turned, and stay so; "
+            "--exif=apply turns them upright"
+        )
 
 
 def print_evaluation_plan(run: RunFolder) -> None:
