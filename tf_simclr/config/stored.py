@@ -95,7 +95,7 @@ def _inherited(stored: Config, command: str, given: set[str]) -> Iterator[tuple[
         rules = field.metadata
         if name == "labels" and "dataset" in given:
             continue
-        if rules.get("architecture") or rules.get("inherited") or rules.get("inherited_by") == command:
+        if rules.get("architecture") or rules.get("inherited") or command in rules.get("inherited_by", ()):
             yield name, rules, stored.stem if name == "stem" else value
 
 
@@ -139,7 +139,11 @@ def read_tree(folder: epath.Path) -> dict[str, Any]:
         tree = json.loads((folder / "config.json").read_text())
         if "objective" in tree:
             config = _of_old_form(tree)
-            foreign = {"doctor", *(_OF_EVALUATION if config.command == "pretrain" else _OF_PRETRAINING)}
+            foreign = {
+                "doctor",
+                "predicting",
+                *(_OF_EVALUATION if config.command == "pretrain" else _OF_PRETRAINING),
+            }
             tree = config.to_tree([group for group in group_names() if group not in foreign])
         _without_method(tree)
         return tree

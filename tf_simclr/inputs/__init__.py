@@ -9,6 +9,7 @@ from tf_simclr.inputs.batches import (
 from tf_simclr.inputs.sources import (
     any_split,
     eval_source,
+    every_split,
     open_split,
     optional_eval_source,
     train_and_test_sources,
@@ -19,6 +20,7 @@ __all__ = [
     "any_split",
     "eval_source",
     "evaluation_batches",
+    "every_split",
     "open_split",
     "optional_eval_source",
     "pretraining_batches",
