@@ -58,7 +58,7 @@ def captioned_grid(
         sheet.paste(_tile(image), (left, top + TITLE_HEIGHT))
         for text, middle in ((above[number], 0.5), (below[number], 1.5)):
             place = (left + TILE // 2, top + middle * TITLE_HEIGHT + (middle > 1) * TILE)
-            draw.text(place, _shortened(text, font), INK, font, anchor="mm")
+            draw.text(place, _shortened(" ".join(text.split()), font), INK, font, anchor="mm")
     file = io.BytesIO()
     sheet.quantize(256).save(file, format="PNG", optimize=True)  # a byte a pixel at most
     return file.getvalue()

@@ -1,0 +1,243 @@
+"""Predictions of new images: each in order, by a run and by its export alike, or one line and no file."""
+
+from __future__ import annotations
+
+import csv
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from export.saved_model import export_run
+from tests.small_runs import folder_of, rows_of
+from tf_simclr import data, inputs, predict, runs
+from tf_simclr.config import Config
+from tf_simclr.config.exported import exported_config
+
+
+@pytest.fixture(scope="module")
+def new(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Twelve digits: ten in no class, one in a class that no classifier knows, one in a folder named odd."""
+    folder = tmp_path_factory.mktemp("new")
+    records = data.open_source("digits", "test").records().take(12).as_numpy_iterator()
+    for number, record in enumerate(records):
+        name = {10: "cows/a,b.png", 11: 'odd/say "x".png'}.get(number, f"{number}.png")
+        (folder / name).parent.mkdir(exist_ok=True)
+        (folder / name).write_bytes(record["image"])
+    return folder
+
+
+@pytest.fixture(scope="module")
+def exported(pretrained: Config, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The output folder of an export of the pretraining with its online classifier."""
+    folder = tmp_path_factory.mktemp("exports")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("export.saved_model._verify", lambda folders: None)  # in a process of its own
+        export_run(runs.load_run(pretrained.run.model_dir), str(folder))
+    return folder
+
+
+@pytest.fixture
+def predicted(tmp_path: Path):
+    """Runs the command on flags; gives the rows, as tuples under their header."""
+
+    def run(*flags: str) -> list[dict[str, str]]:
+        assert predict.main([*flags, f"--output={tmp_path / 'out.csv'}"]) == 0
+        assert [path.name for path in tmp_path.iterdir()] == ["out.csv"]
+        return rows_of(tmp_path / "out.csv")
+
+    return run
+
+
+def probabilities(rows: list[dict[str, str]], classes: int) -> np.ndarray:
+    """[n, C], from rows of all classes, which are digits."""
+    found = np.zeros([len(rows), classes])
+    for number, row in enumerate(rows):
+        for rank in range(1, classes + 1):
+            end = "" if rank == 1 else f"_{rank}"
+            found[number, int(row[f"class{end}"])] = float(row[f"probability{end}"])
+    return found
+
+
+def test_a_run_names_class_and_probability_of_every_image(predicted, pretrained: Config, new: Path) -> None:
+    flags = [f"--checkpoint={pretrained.run.model_dir}", f"--dataset=folder:{new}", "--eval_batch_size=5"]
+    rows = predicted(*flags, "--top_k=99")
+    source = data.open_source(f"folder:{new}", "train")
+    assert [row["file"] for row in rows] == [name.decode() for name in source.ids()]
+    assert {row["file"] for row in rows} >= {"0.png", "cows/a,b.png", 'odd/say "x".png'}
+    (batch,) = inputs.evaluation_batches(pretrained.data, source)
+    expected = tf.nn.softmax(runs.load_run(pretrained.run.model_dir).logits(batch["image"])).numpy()
+    np.testing.assert_allclose(probabilities(rows, 10), expected, atol=2e-6)
+    assert [int(row["class"]) for row in rows] == expected.argmax(axis=1).tolist()
+    few = predicted(*flags)
+    assert list(few[0]) == "file class probability class_2 probability_2 class_3 probability_3".split()
+    assert few == [{name: row[name] for name in few[0]} for row in rows]
+
+
+@pytest.mark.parametrize("given", ["", "classifier", "classifier/6"])
+def test_an_export_alone_says_what_its_run_says(
+    predicted, pretrained: Config, exported: Path, new: Path, given: str
+) -> None:
+    both = [f"--dataset=folder:{new}", "--top_k=10"]
+    by_run = predicted(f"--checkpoint={pretrained.run.model_dir}", *both)
+    by_export = predicted(f"--export={exported / given}", *both)
+    assert [row["file"] for row in by_export] == [row["file"] for row in by_run]
+    np.testing.assert_allclose(probabilities(by_export, 10), probabilities(by_run, 10), atol=1e-5)
+
+
+def test_an_export_says_how_images_are_prepared_and_what_classes_are_called(
+    predicted, pretrained: Config, exported: Path, new: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    changed = tmp_path_factory.mktemp("changed") / "7"
+    shutil.copytree(exported / "classifier" / "6", changed)
+    facts = json.loads((changed / "export.json").read_text())
+    assert facts["class_names"] == [str(digit) for digit in range(10)]
+    facts |= {"image_size": 12, "center_crop_fraction": 0.6, "class_names": list("abcdefghij")}
+    (changed / "export.json").write_text(json.dumps(facts))
+    by_export = predicted(f"--export={changed}", f"--dataset=folder:{new}")
+    view = ["--image_size=12", "--center_crop_fraction=0.6"]
+    by_run = predicted(f"--checkpoint={pretrained.run.model_dir}", f"--dataset=folder:{new}", *view)
+    assert [row["class"] for row in by_export] == ["abcdefghij"[int(row["class"])] for row in by_run]
+    shares = [[float(row["probability"]) for row in rows] for rows in (by_export, by_run)]
+    np.testing.assert_allclose(*shares, atol=1e-5)
+
+
+def test_an_older_export_has_its_names_in_the_assets_and_its_view_in_its_runs_configuration(
+    predicted, exported: Path, new: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    older = tmp_path_factory.mktemp("older") / "6"
+    shutil.copytree(exported / "classifier" / "6", older)
+    facts = json.loads((older / "export.json").read_text())
+    for name in ("class_names", "center_crop_fraction", "resize_first"):
+        del facts[name]
+    facts["config"]["data"]["center_crop_fraction"] = 0.5
+    (older / "export.json").write_text(json.dumps(facts))
+    (older / "assets" / "class_names.txt").write_text("".join(f"digit {n}\n" for n in range(10)))
+    assert exported_config(str(older)).data.center_crop_fraction == 0.5
+    assert predicted(f"--export={older}", f"--dataset=folder:{new}")[0]["class"].startswith("digit ")
+
+
+def test_every_split_is_predicted_or_the_one_asked_for(
+    predicted, pretrained: Config, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = f"--checkpoint={pretrained.run.model_dir}"
+    rows = predicted(run, "--dataset=digits")
+    assert len({row["file"] for row in rows}) == len(rows) == 1797
+    said = capsys.readouterr().out.splitlines()[-1]
+    assert said.startswith("predict: 1,797 images (")
+    unsure = sum(float(row["probability"]) < 0.5 for row in rows)
+    assert f"{unsure / 1797:.1%} of them below a probability of 0.5" in said
+    assert predicted(run, "--dataset=digits", "--eval_split=test") == rows[1437:]
+
+
+def test_rows_are_written_batch_by_batch(pretrained: Config) -> None:
+    config = Config("predict").replace(checkpoint=pretrained.run.model_dir, dataset="digits", image_size=8)
+    config = config.replace(eval_split="test", eval_batch_size=100)
+    written: list[int] = []
+
+    class Rows:
+        def write(self, rows: bytes) -> None:
+            written.append(rows.count(b"\n"))
+
+        def flush(self) -> None:
+            pass
+
+    sources = inputs.every_split(config)
+    predict._write(config, predict.predictors.of_config(config), sources, Rows())
+    assert written == [1, 100, 100, 100, 60]
+
+
+def test_standard_output_holds_the_rows_alone(
+    pretrained: Config, new: Path, capsysbinary: pytest.CaptureFixture[bytes]
+) -> None:
+    run = f"--checkpoint={pretrained.run.model_dir}"
+    assert predict.main([run, f"--dataset=folder:{new}", "--output=-"]) == 0
+    out, err = capsysbinary.readouterr()
+    assert len(list(csv.DictReader(out.decode().splitlines()))) == 12
+    assert b"predict: 12 images" in err
+
+
+def test_an_image_that_cannot_be_decoded_leaves_the_older_file(
+    pretrained: Config, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    good = next(iter(data.open_source("digits", "test").records()))["image"].numpy()
+    for name, content in (("train/a.png", good), ("val/broken.png", good[:40])):
+        (tmp_path / "photos" / name).parent.mkdir(parents=True)
+        (tmp_path / "photos" / name).write_bytes(content)
+    output = tmp_path / "out.csv"
+    output.write_text("older\n")
+    run = f"--checkpoint={pretrained.run.model_dir}"
+    assert predict.main([run, f"--dataset=folder:{tmp_path / 'photos'}", f"--output={output}"]) == 2
+    assert "image 'val/broken.png' can't be decoded" in capsys.readouterr().err
+    assert output.read_text() == "older\n"
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["out.csv", "photos"]
+
+
+@pytest.fixture
+def mistake(tmp_path: Path, new: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):
+    """Runs the command on bad flags, before any classifier is opened; gives its one line."""
+
+    def run(*flags: str, reads: bool = False) -> str:
+        if not reads:
+            monkeypatch.setattr("tf_simclr.runs.predictors.of_config", lambda config: pytest.fail("opened"))
+        before = sorted(tmp_path.rglob("*"))
+        assert predict.main([f"--dataset=folder:{new}", f"--output={tmp_path / 'out.csv'}", *flags]) == 2
+        assert sorted(tmp_path.rglob("*")) == before
+        (line,) = capsys.readouterr().err.splitlines()
+        assert line.startswith("predict: ")
+        return line
+
+    return run
+
+
+def test_an_output_that_cannot_be_written_is_found_before_the_work(
+    mistake, pretrained: Config, tmp_path: Path
+) -> None:
+    run = f"--checkpoint={pretrained.run.model_dir}"
+    missing = tmp_path / "none" / "out.csv"
+    assert f"--output={missing}: cannot be written" in mistake(run, f"--output={missing}")
+    assert f"--output={tmp_path} is a folder" in mistake(run, f"--output={tmp_path}")
+
+
+def test_a_folder_without_images(mistake, pretrained: Config, tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    line = mistake(f"--checkpoint={pretrained.run.model_dir}", f"--dataset=folder:{tmp_path / 'empty'}")
+    assert "there are no images" in line
+
+
+def test_exports_that_are_none_of_a_classifier(mistake, exported: Path, tmp_path: Path) -> None:
+    assert "is an export of the encoder" in mistake(f"--export={exported / 'encoder'}")
+    assert "is an export of the projection head" in mistake(f"--export={exported / 'projection_head' / '6'}")
+    assert f"--export={tmp_path}: no exported classifier here" in mistake(f"--export={tmp_path}")
+
+
+@pytest.mark.parametrize("file", ["export.json", "saved_model.pb", "variables/variables.index"])
+def test_a_damaged_export_is_named(mistake, exported: Path, tmp_path: Path, file: str) -> None:
+    damaged = tmp_path / "classifier"
+    shutil.copytree(exported / "classifier" / "6", damaged)
+    (damaged / file).write_bytes((damaged / file).read_bytes()[:100])
+    assert f"--export={damaged}: cannot be used" in mistake(f"--export={damaged}", reads=True)
+
+
+def test_an_export_with_fewer_names_than_classes(mistake, exported: Path, tmp_path: Path) -> None:
+    damaged = tmp_path / "classifier"
+    shutil.copytree(exported / "classifier" / "6", damaged)
+    facts = json.loads((damaged / "export.json").read_text())
+    (damaged / "export.json").write_text(json.dumps({**facts, "class_names": ["a", "b"]}))
+    assert "2 class names" in mistake(f"--export={damaged}", reads=True)
+
+
+def test_several_workers_are_refused(mistake, pretrained: Config, monkeypatch: pytest.MonkeyPatch) -> None:
+    cluster = {"worker": ["localhost:1", "localhost:2"]}
+    monkeypatch.setenv("TF_CONFIG", json.dumps({"cluster": cluster, "task": {"type": "worker", "index": 0}}))
+    assert "TF_CONFIG" in mistake(f"--checkpoint={pretrained.run.model_dir}")
+
+
+def test_the_run_of_one_seed_is_asked_for(mistake, pretrained: Config, tmp_path: Path) -> None:
+    folder = tmp_path / "seeds"
+    (folder / "seed_3" / "checkpoints").mkdir(parents=True)
+    shutil.copy(folder_of(pretrained) / "config.json", folder)
+    assert f"such as {folder / 'seed_3'}" in mistake(f"--checkpoint={folder}", reads=True)
