@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import collections
 import csv
+import dataclasses
 import json
 import shutil
 from pathlib import Path
@@ -10,17 +12,20 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tensorflow as tf
+from etils import epath
 
+from export import parts
 from export.saved_model import export_run
 from tests.small_runs import folder_of, rows_of
 from tf_simclr import data, inputs, predict, runs
-from tf_simclr.config import Config
-from tf_simclr.config.exported import exported_config
+from tf_simclr.config import Config, flags
+from tf_simclr.config import exported as found
+from tf_simclr.runs import predictors
 
 
 @pytest.fixture(scope="module")
 def new(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Twelve digits: ten in no class, one in a class that no classifier knows, one in a folder named odd."""
+    """Twelve digits: ten in no class, and two in classes that no classifier knows."""
     folder = tmp_path_factory.mktemp("new")
     records = data.open_source("digits", "test").records().take(12).as_numpy_iterator()
     for number, record in enumerate(records):
@@ -32,11 +37,14 @@ def new(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def exported(pretrained: Config, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The output folder of an export of the pretraining with its online classifier."""
+    """The output folder of an export of the online classifier, of a run that evaluates on 0.6 of an image."""
+    run, build = runs.load_run(pretrained.run.model_dir), parts.build
+    run = dataclasses.replace(run, config=run.config.replace(center_crop_fraction=0.6))
     folder = tmp_path_factory.mktemp("exports")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("export.saved_model._verify", lambda folders: None)  # in a process of its own
-        export_run(runs.load_run(pretrained.run.model_dir), str(folder))
+    with pytest.MonkeyPatch.context() as patch:  # for time: no fresh process, no other part
+        patch.setattr("export.saved_model._verify", lambda folders: None)
+        patch.setattr(parts, "build", lambda *args: {"classifier": build(*args)["classifier"]})
+        export_run(run, str(folder))
     return folder
 
 
@@ -63,8 +71,7 @@ def probabilities(rows: list[dict[str, str]], classes: int) -> np.ndarray:
 
 
 def test_a_run_names_class_and_probability_of_every_image(predicted, pretrained: Config, new: Path) -> None:
-    flags = [f"--checkpoint={pretrained.run.model_dir}", f"--dataset=folder:{new}", "--eval_batch_size=5"]
-    rows = predicted(*flags, "--top_k=99")
+    rows = predicted(f"--checkpoint={pretrained.run.model_dir}", f"--dataset=folder:{new}", "--top_k=99")
     source = data.open_source(f"folder:{new}", "train")
     assert [row["file"] for row in rows] == [name.decode() for name in source.ids()]
     assert {row["file"] for row in rows} >= {"0.png", "cows/a,b.png", 'odd/say "x".png'}
@@ -72,65 +79,59 @@ def test_a_run_names_class_and_probability_of_every_image(predicted, pretrained:
     expected = tf.nn.softmax(runs.load_run(pretrained.run.model_dir).logits(batch["image"])).numpy()
     np.testing.assert_allclose(probabilities(rows, 10), expected, atol=2e-6)
     assert [int(row["class"]) for row in rows] == expected.argmax(axis=1).tolist()
-    few = predicted(*flags)
-    assert list(few[0]) == "file class probability class_2 probability_2 class_3 probability_3".split()
-    assert few == [{name: row[name] for name in few[0]} for row in rows]
+    ranked = [[float(row[f"probability_{rank}"]) for rank in range(2, 11)] for row in rows]
+    assert ranked == [sorted(row, reverse=True) for row in ranked]
 
 
-@pytest.mark.parametrize("given", ["", "classifier", "classifier/6"])
 def test_an_export_alone_says_what_its_run_says(
-    predicted, pretrained: Config, exported: Path, new: Path, given: str
+    predicted, pretrained: Config, exported: Path, new: Path
 ) -> None:
-    both = [f"--dataset=folder:{new}", "--top_k=10"]
-    by_run = predicted(f"--checkpoint={pretrained.run.model_dir}", *both)
-    by_export = predicted(f"--export={exported / given}", *both)
+    both = [f"--dataset=folder:{new}", "--top_k=10", "--eval_batch_size=5"]
+    by_run = predicted(f"--checkpoint={pretrained.run.model_dir}", "--center_crop_fraction=0.6", *both)
+    by_export = predicted(f"--export={exported}", *both)
     assert [row["file"] for row in by_export] == [row["file"] for row in by_run]
     np.testing.assert_allclose(probabilities(by_export, 10), probabilities(by_run, 10), atol=1e-5)
 
 
+@pytest.mark.parametrize("given", ["", "classifier", "classifier/6"])
+def test_an_export_is_found_by_any_of_its_folders(exported: Path, given: str) -> None:
+    (exported / "classifier" / "5").mkdir(exist_ok=True)
+    assert str(found.find(str(exported / given))) == str(exported / "classifier" / "6")
+
+
 def test_an_export_says_how_images_are_prepared_and_what_classes_are_called(
-    predicted, pretrained: Config, exported: Path, new: Path, tmp_path_factory: pytest.TempPathFactory
+    exported: Path, tmp_path: Path
 ) -> None:
-    changed = tmp_path_factory.mktemp("changed") / "7"
-    shutil.copytree(exported / "classifier" / "6", changed)
-    facts = json.loads((changed / "export.json").read_text())
-    assert facts["class_names"] == [str(digit) for digit in range(10)]
-    facts |= {"image_size": 12, "center_crop_fraction": 0.6, "class_names": list("abcdefghij")}
-    (changed / "export.json").write_text(json.dumps(facts))
-    by_export = predicted(f"--export={changed}", f"--dataset=folder:{new}")
-    view = ["--image_size=12", "--center_crop_fraction=0.6"]
-    by_run = predicted(f"--checkpoint={pretrained.run.model_dir}", f"--dataset=folder:{new}", *view)
-    assert [row["class"] for row in by_export] == ["abcdefghij"[int(row["class"])] for row in by_run]
-    shares = [[float(row["probability"]) for row in rows] for rows in (by_export, by_run)]
-    np.testing.assert_allclose(*shares, atol=1e-5)
-
-
-def test_an_older_export_has_its_names_in_the_assets_and_its_view_in_its_runs_configuration(
-    predicted, exported: Path, new: Path, tmp_path_factory: pytest.TempPathFactory
-) -> None:
-    older = tmp_path_factory.mktemp("older") / "6"
-    shutil.copytree(exported / "classifier" / "6", older)
-    facts = json.loads((older / "export.json").read_text())
+    """An older one has the names in its assets, and the view in its run's configuration."""
+    facts = json.loads((exported / "classifier" / "6" / "export.json").read_text())
+    (tmp_path / "assets").mkdir()
+    (tmp_path / "assets" / "class_names.txt").write_text("tree frog\ndög\n")
+    _, config = flags.parse(predict.COMMAND, [f"--export={exported}", "--dataset=folder:new"])
+    assert (config.data.image_size, config.data.center_crop_fraction) == (8, 0.6)
     for name in ("class_names", "center_crop_fraction", "resize_first"):
         del facts[name]
-    facts["config"]["data"]["center_crop_fraction"] = 0.5
-    (older / "export.json").write_text(json.dumps(facts))
-    (older / "assets" / "class_names.txt").write_text("".join(f"digit {n}\n" for n in range(10)))
-    assert exported_config(str(older)).data.center_crop_fraction == 0.5
-    assert predicted(f"--export={older}", f"--dataset=folder:{new}")[0]["class"].startswith("digit ")
+    facts["config"]["data"] |= {"center_crop_fraction": 0.5, "resize_first": True}
+    (tmp_path / "export.json").write_text(json.dumps(facts))
+    view = found.exported_config(str(tmp_path)).data
+    assert (view.center_crop_fraction, view.resize_first) == (0.5, True)
+    assert predictors._class_names(epath.Path(tmp_path), facts) == ("tree frog", "dög")
+    named = {**facts, "class_names": ["a", "b"]}
+    assert predictors._class_names(epath.Path(tmp_path), named) == ("a", "b")
 
 
 def test_every_split_is_predicted_or_the_one_asked_for(
     predicted, pretrained: Config, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    run = f"--checkpoint={pretrained.run.model_dir}"
-    rows = predicted(run, "--dataset=digits")
+    rows = predicted(f"--checkpoint={pretrained.run.model_dir}", "--dataset=digits")
     assert len({row["file"] for row in rows}) == len(rows) == 1797
     said = capsys.readouterr().out.splitlines()[-1]
-    assert said.startswith("predict: 1,797 images (")
     unsure = sum(float(row["probability"]) < 0.5 for row in rows)
+    assert said.startswith("predict: 1,797 images (")
     assert f"{unsure / 1797:.1%} of them below a probability of 0.5" in said
-    assert predicted(run, "--dataset=digits", "--eval_split=test") == rows[1437:]
+    counts = collections.Counter(row["class"] for row in rows)
+    assert all(f"{count:,} {name}" in said for name, count in counts.items())
+    (test,) = inputs.every_split(pretrained.replace(eval_split="test"))
+    assert test.split == "test"
 
 
 def test_rows_are_written_batch_by_batch(pretrained: Config) -> None:
@@ -146,7 +147,7 @@ def test_rows_are_written_batch_by_batch(pretrained: Config) -> None:
             pass
 
     sources = inputs.every_split(config)
-    predict._write(config, predict.predictors.of_config(config), sources, Rows())
+    predict._write(config, predictors.of_config(config), sources, Rows())
     assert written == [1, 100, 100, 100, 60]
 
 
@@ -156,7 +157,9 @@ def test_standard_output_holds_the_rows_alone(
     run = f"--checkpoint={pretrained.run.model_dir}"
     assert predict.main([run, f"--dataset=folder:{new}", "--output=-"]) == 0
     out, err = capsysbinary.readouterr()
-    assert len(list(csv.DictReader(out.decode().splitlines()))) == 12
+    rows = list(csv.DictReader(out.decode().splitlines()))
+    assert len(rows) == 12
+    assert list(rows[0]) == "file class probability class_2 probability_2 class_3 probability_3".split()
     assert b"predict: 12 images" in err
 
 
@@ -208,9 +211,10 @@ def test_a_folder_without_images(mistake, pretrained: Config, tmp_path: Path) ->
     assert "there are no images" in line
 
 
-def test_exports_that_are_none_of_a_classifier(mistake, exported: Path, tmp_path: Path) -> None:
-    assert "is an export of the encoder" in mistake(f"--export={exported / 'encoder'}")
-    assert "is an export of the projection head" in mistake(f"--export={exported / 'projection_head' / '6'}")
+def test_exports_that_are_none_of_a_classifier(mistake, tmp_path: Path) -> None:
+    (tmp_path / "encoder" / "6").mkdir(parents=True)
+    (tmp_path / "encoder" / "6" / "export.json").write_text('{"model": "encoder"}')
+    assert "6: is an export of the encoder" in mistake(f"--export={tmp_path / 'encoder'}")
     assert f"--export={tmp_path}: no exported classifier here" in mistake(f"--export={tmp_path}")
 
 
@@ -222,12 +226,10 @@ def test_a_damaged_export_is_named(mistake, exported: Path, tmp_path: Path, file
     assert f"--export={damaged}: cannot be used" in mistake(f"--export={damaged}", reads=True)
 
 
-def test_an_export_with_fewer_names_than_classes(mistake, exported: Path, tmp_path: Path) -> None:
-    damaged = tmp_path / "classifier"
-    shutil.copytree(exported / "classifier" / "6", damaged)
-    facts = json.loads((damaged / "export.json").read_text())
-    (damaged / "export.json").write_text(json.dumps({**facts, "class_names": ["a", "b"]}))
-    assert "2 class names" in mistake(f"--export={damaged}", reads=True)
+def test_an_export_with_fewer_names_than_classes_is_damaged(mistake, exported: Path, tmp_path: Path) -> None:
+    facts = json.loads((exported / "classifier" / "6" / "export.json").read_text())
+    (tmp_path / "export.json").write_text(json.dumps({**facts, "class_names": ["a", "b"]}))
+    assert "names 2 of 10 classes" in mistake(f"--export={tmp_path}", reads=True)
 
 
 def test_several_workers_are_refused(mistake, pretrained: Config, monkeypatch: pytest.MonkeyPatch) -> None:

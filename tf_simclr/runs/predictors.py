@@ -52,11 +52,12 @@ def _exported(export: str) -> Predictor:
     folder = exported.find(export)
     facts = exported.read_facts(folder)
     try:
-        model = tf.saved_model.load(str(folder))
-        serve = model.signatures["serving_default"]
         names = _class_names(folder, facts)
-        if len(names) != serve.structured_outputs["probabilities"].shape[-1]:
-            raise ValueError(f"{len(names)} class names are not as many as it has logits")
+        if len(names) != facts["num_classes"]:
+            raise ValueError(f"it names {len(names)} of {facts['num_classes']} classes")
+        model = tf.saved_model.load(str(folder))
+        if "serving_default" not in model.signatures:
+            raise ValueError("it has no signature serving_default")
     except Exception as error:  # whatever a damaged SavedModel raises
         raise exported.damaged(folder, error) from error
 
@@ -68,5 +69,7 @@ def _exported(export: str) -> Predictor:
 
 def _class_names(folder: epath.Path, facts: Mapping[str, Any]) -> tuple[str, ...]:
     """Of export.json; an older one has them in the assets alone."""
-    names = facts.get("class_names") or (folder / "assets" / "class_names.txt").read_text().splitlines()
+    names = (
+        facts.get("class_names") or (folder / "assets" / "class_names.txt").read_text("utf-8").splitlines()
+    )
     return tuple(names)
