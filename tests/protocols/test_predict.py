@@ -167,7 +167,8 @@ def test_an_image_that_cannot_be_decoded_leaves_the_older_file(
     pretrained: Config, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     good = next(iter(data.open_source("digits", "test").records()))["image"].numpy()
-    for name, content in (("train/a.png", good), ("val/broken.png", good[:40])):
+    photos = {"train/a.png": good, "test/a.png": good, "val/broken.png": good[:40]}
+    for name, content in photos.items():
         (tmp_path / "photos" / name).parent.mkdir(parents=True)
         (tmp_path / "photos" / name).write_bytes(content)
     output = tmp_path / "out.csv"
