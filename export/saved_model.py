@@ -94,7 +94,7 @@ def _write(part: Part, name: str, models: Models, preprocess: Preprocess, folder
     root = _root(part)
     with tempfile.TemporaryDirectory() as assets:
         if name == "classifier":
-            root.class_names = tf.saved_model.Asset(_class_names_file(part, models, assets))
+            root.class_names = tf.saved_model.Asset(_class_names_file(_class_names(part, models), assets))
         tf.saved_model.save(root, str(folder), signatures=part.signatures)
     answers = verification.arrays(root, part.cases, part.layers)
     if name != "projection_head":
@@ -117,12 +117,15 @@ def _root(part: Part) -> tf.train.Checkpoint:
     return root
 
 
-def _class_names_file(part: Part, models: Models, folder: str) -> str:
+def _class_names_file(names: Sequence[str], folder: str) -> str:
     """class_names.txt, a line a class, in the order of the logits."""
-    names = models.class_names or [str(number) for number in range(part.layers[-1].num_classes)]
     path = os.path.join(folder, "class_names.txt")
     Path(path).write_text("".join(f"{name}\n" for name in names), encoding="utf-8")
     return path
+
+
+def _class_names(part: Part, models: Models) -> list[str]:
+    return list(models.class_names) or [str(number) for number in range(part.layers[-1].num_classes)]
 
 
 def _facts(part: Part, name: str, models: Models) -> dict[str, Any]:
@@ -132,9 +135,12 @@ def _facts(part: Part, name: str, models: Models) -> dict[str, Any]:
         "step": models.step,
         "image_size": models.image_size,
         "exif": "apply" if models.upright else "ignore",
+        "center_crop_fraction": models.center_crop_fraction or 0.0,
+        "resize_first": models.resize_first,
         "representation_dim": models.encoder.output_dim,
         "projection_dim": _projection_dim(models),
         "num_classes": getattr(models.classifier, "num_classes", None),
+        "class_names": _class_names(part, models) if name == "classifier" else None,
         "layers": list(part.named),
         "top1": models.top1,
         "momentum_encoder": models.momentum,

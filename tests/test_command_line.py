@@ -20,7 +20,7 @@ from tf_simclr.runs import build
 
 ROOT = Path(__file__).resolve().parent.parent
 COMMANDS = ["pretrain", "linear_eval", "finetune", "evaluate", "knn", "label_efficiency", "import_official"]
-COMMANDS += ["transfer", "embed", "doctor", "distill"]
+COMMANDS += ["transfer", "embed", "doctor", "distill", "predict"]
 ROOMS = [
     {"errors"},
     {"progress", "files", "lookup", "options"},
@@ -87,6 +87,10 @@ def test_help_answers_without_tensorflow(module: str) -> None:
         (["distill", "--teacher=/no/such", "--model_dir=x"], "--teacher=/no/such"),
         (["distill", "--distillation_temperature=0"], "--distillation_temperature=0"),
         (["distill", "--label_weight=1.5"], "--label_weight=1.5"),
+        (["predict", "--dataset=digits", "--output=x.csv"], "--checkpoint or --export is required"),
+        (["predict", "--export=x", "--checkpoint=y"], "--checkpoint and --export"),
+        (["predict", "--export=/no/such"], "--export=/no/such"),
+        (["predict", "--top_k=0"], "--top_k=0"),
         (["finetune", "--sweep_learning_rates=,"], "--sweep_learning_rates"),
         (["knn", "--checkpoint=/no/such"], "/no/such"),
         (["transfer", "stray"], "stray"),

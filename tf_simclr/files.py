@@ -15,19 +15,19 @@ from etils import epath
 
 def write_whole(path: str | os.PathLike[str], content: bytes | str) -> None:
     """Replaces a file at once, also where another process writes the same; text as UTF-8."""
-    with _whole(path) as file:
+    with whole_file(path) as file:
         file.write(content.encode() if isinstance(content, str) else content)
 
 
 def write_npz(path: str | os.PathLike[str], *, compress: bool = False, **arrays: np.ndarray) -> None:
     """Writes arrays, as `write_whole`, without holding the file in memory."""
-    with _whole(path) as file:
+    with whole_file(path) as file:
         (np.savez_compressed if compress else np.savez)(_Appended(file), **arrays)
 
 
 @contextlib.contextmanager
-def _whole(path: str | os.PathLike[str]) -> Iterator[Any]:
-    """A file beside `path` that becomes `path` when it is complete."""
+def whole_file(path: str | os.PathLike[str]) -> Iterator[Any]:
+    """A file of bytes beside `path` that becomes `path` when the block ends, and is gone where it fails."""
     whole = epath.Path(path)
     partial = whole.with_name(f".{whole.name}.{uuid.uuid4().hex}.partial")
     try:

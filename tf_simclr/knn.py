@@ -18,7 +18,7 @@ with epy.lazy_imports():
     from tf_simclr.devices import strategies
     from tf_simclr.evaluation import features, metrics, nearest_neighbours
     from tf_simclr.inputs import labelled
-    from tf_simclr.protocols import pictures, proof, repeats, results
+    from tf_simclr.protocols import pictures, predictions, proof, repeats, results
     from tf_simclr.runs import loading
 
 COMMAND = Command(
@@ -68,7 +68,9 @@ def _classify(
     pictures.neighbours(run, found, bank, queries)
     votes = nearest_neighbours.classify(found, asked.labels, bank.num_classes, ks)
     best = votes[-2]
-    run.write_npz("predictions.npz", id=asked.ids, label=asked.labels, prediction=best.predictions)
+    scores = nearest_neighbours.class_votes(found, best.k, bank.num_classes, best.weighted)
+    shares = scores / scores.sum(axis=1, keepdims=True)
+    predictions.keep(run, queries, asked._replace(values=scores), shares)
     return {
         "num_eval_examples": len(asked.labels),
         "eval_split": queries.split,

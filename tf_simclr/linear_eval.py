@@ -83,7 +83,7 @@ def _test(run: runs.RunFolder, model: models.Classifier, test: data.Source) -> d
     if not model.head_layer:
         pictures.tsne(run, seen, model.projection_head, test.class_names)
     scores = model.classifier(tf.constant(seen.values)).numpy()
-    return {**predictions.write(run, seen._replace(values=scores)), "eval_split": test.split}
+    return {**predictions.write(run, test, seen._replace(values=scores)), "eval_split": test.split}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

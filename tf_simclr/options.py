@@ -16,7 +16,7 @@ def option(default: Any, help: str, **rules: Any) -> Any:
 
     Rules: `choices`; `minimum`, `maximum`, `above`, `below` (bounds); `form` (what a text must look like: a
     regular expression, and how to say it; empty passes); `distinct` (parts between commas differ);
-    `inherited` (a run given by --checkpoint supplies it), `inherited_by` (to this command alone);
+    `inherited` (a run given by --checkpoint supplies it), `inherited_by` (to these commands alone);
     `architecture` (inherited, and contradicting the checkpoint is an error); `may_change` (a resumed run may
     set it anew).
     """

@@ -16,12 +16,13 @@ from tf_simclr.progress import progress_bar
 
 with epy.lazy_imports():
     import numpy as np
+    import scipy.special
 
     from tf_simclr import data, files, inputs, networks, runs, training
     from tf_simclr.devices import strategies
     from tf_simclr.evaluation import features, logistic_regression, metrics
     from tf_simclr.inputs import labelled, splits
-    from tf_simclr.protocols import datasets, on_features, proof, repeats, results
+    from tf_simclr.protocols import datasets, on_features, predictions, proof, repeats, results
     from tf_simclr.reports import plots
 
 COMMAND = Command(
@@ -163,14 +164,14 @@ def _keep(
     metric: str,
 ) -> None:
     """Predictions and the picture of the l2 path."""
-    multi = metric == "voc_map"
-    run.write_npz(
-        datasets.prediction_files(run.config)[source.name],
-        id=test.ids,
-        label=test.labels,
-        prediction=(result.scores > 0).astype(np.int64) if multi else result.scores.argmax(axis=1),
-        class_names=np.array(source.class_names, dtype=str),
-    )
+    file, scores = datasets.prediction_files(run.config)[source.name], result.scores
+    names = np.array(source.class_names, dtype=str)
+    if metric == "voc_map":  # logits of one classifier a class
+        predicted, probabilities = (scores > 0).astype(np.int64), scipy.special.expit(scores)
+        arrays = {"prediction": predicted, "probabilities": probabilities.astype(np.float32)}
+        run.write_npz(file, id=test.ids, label=test.labels, **arrays, class_names=names)
+    else:
+        predictions.keep(run, source, test._replace(values=scores), scores, file, class_names=names)
     picture = plots.l2_path(result.path, result.l2, metric)
     files.write_whole(run.path / f"l2_path_{datasets.slug(source.name)}.png", picture)
 

@@ -32,7 +32,7 @@ def run(module: str, *arguments: str) -> subprocess.CompletedProcess[str]:
 def assert_mistake(done: subprocess.CompletedProcess[str], *words: str) -> None:
     assert done.returncode == 2, done.stderr
     assert "Traceback" not in done.stderr
-    (line,) = re.findall(r"\b(?:pretrain|knn): .*", done.stderr)
+    (line,) = re.findall(r"\b(?:pretrain|knn|predict): .*", done.stderr)
     for word in words:
         assert word in line
 
@@ -83,3 +83,20 @@ def test_a_run_folder_without_a_checkpoint(tmp_path: Path) -> None:
     )
     done = run("tf_simclr.knn", f"--checkpoint={tmp_path}", f"--model_dir={tmp_path / 'out'}")
     assert_mistake(done, str(tmp_path), "no checkpoint yet")
+
+
+def test_predictions_that_cannot_be_written(tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text(
+        Config("pretrain").replace(dataset="digits", image_size=8).to_json()
+    )
+    output = tmp_path / "none" / "predictions.csv"
+    done = run("tf_simclr.predict", f"--checkpoint={tmp_path}", f"--output={output}")
+    assert_mistake(done, f"--output={output}", "cannot be written")
+    assert not output.parent.exists()
+
+
+def test_predictions_of_a_run_or_of_an_export_are_asked_for_by_name(tmp_path: Path) -> None:
+    done = run("tf_simclr.predict", "--dataset=digits", f"--checkpoint={tmp_path}", f"--export={tmp_path}")
+    assert_mistake(done, "--checkpoint", "--export")
+    done = run("tf_simclr.predict", "--dataset=digits", f"--export={tmp_path}")
+    assert_mistake(done, f"--export={tmp_path}", "no exported classifier")

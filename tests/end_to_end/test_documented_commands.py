@@ -37,7 +37,7 @@ def test_the_command_is_known_with_its_flags(page: str, line: str, monkeypatch: 
         words.pop(0)
     if words[:2] == ["python", "-m"] and words[2].startswith("tf_simclr."):
         command = importlib.import_module(words[2]).COMMAND
-        runs = ("--checkpoint=", "--teacher=")
+        runs = ("--checkpoint=", "--teacher=", "--export=")
         flags.parse(command, [word for word in words[3:] if not word.startswith(runs)])
     elif words[:3] == ["python", "-m", "export"]:
         assert export_main.define_flags()(["export", *words[3:]])[1:] == []

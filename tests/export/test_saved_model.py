@@ -131,7 +131,10 @@ def test_facts_and_model_card(exports: Path, models: Models):
     facts = json.loads((exports / "encoder" / "1000" / "export.json").read_text())
     expected = {"model": "encoder", "step": 1000, "image_size": 32, "git_commit": "0123abc", "top1": 87.5}
     expected |= {"representation_dim": 128, "projection_dim": 16, "config": dict(models.config)}
+    expected |= {"center_crop_fraction": 0.0, "resize_first": False, "class_names": None}
     assert expected.items() <= facts.items()
+    classifier = json.loads((exports / "classifier" / "1000" / "export.json").read_text())
+    assert classifier["class_names"] == list(models.class_names)
     assert len(facts["weights_sha256"]) == 64
     assert facts["encoder_sha256"] == encoder_sha256(models.encoder)  # what evaluations print
     card = (exports / "classifier" / "1000" / "README.md").read_text()

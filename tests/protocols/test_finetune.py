@@ -68,6 +68,8 @@ def test_a_sweep_chooses_on_validation_and_tests_once(
     assert [row["validation"] for row in diverged] == [None, None]
     assert result["chosen"] == max(finite, key=lambda row: row["validation"])
     assert result["num_labels"] == round(0.2 * 1437)  # retrained on what had been held out too
+    drawn = [folder_of(config) / folder / "mistakes.png" for folder in ("chosen", "")]
+    assert drawn[0].read_bytes() == drawn[1].read_bytes()
     assert result["num_eval_examples"] == 360
     assert "validation top1" in capsys.readouterr().out
 

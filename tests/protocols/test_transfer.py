@@ -40,8 +40,12 @@ def test_transfer_writes_a_row_a_data_set_and_uses_its_cache(
     printed = capsys.readouterr().out
     assert printed.startswith(f"transfer: digits,{name}, 8 px")
     report = (folder_of(config) / "report.html").read_text()
-    for heading in ("l2 path: digits", "Predictions: digits", "paper 1x"):
+    for heading in ("l2 path: digits", "Predictions: digits", "confident mistakes: digits", "paper 1x"):
         assert heading in report
+    assert (folder_of(config) / "mistakes_digits.png").exists()
+    with np.load(folder_of(config) / "predictions_digits.npz") as stored:
+        assert digits["test"] == 100 * np.mean(stored["probabilities"].argmax(axis=1) == stored["label"])
+        np.testing.assert_allclose(stored["probabilities"].sum(axis=1), 1, rtol=1e-5)
 
     monkeypatch.setattr(logistic_regression, "transfer", never)
     transfer.transfer(config)  # finished rows are kept
@@ -165,5 +169,6 @@ def test_transfer_of_images_with_several_labels(
     assert 60 < row["test"] <= 100
     with np.load(folder_of(config) / "predictions.npz") as stored:
         assert stored["prediction"].shape == (360, 2)
+        np.testing.assert_array_equal(stored["probabilities"] > 0.5, stored["prediction"])
     with pytest.raises(UsageError, match="several labels an image"):
         linear_eval.linear_eval(tiny("linear_eval", optimizer="nesterov"))

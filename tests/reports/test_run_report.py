@@ -37,3 +37,16 @@ def test_lists_are_tables_and_every_data_set_has_its_predictions(tmp_path: Path)
     assert page.count("&ndash;") == 3  # what a row lacks, and what is unknown
     for name in "ab":
         assert f"<h2>Predictions: {name}</h2>" in page
+
+
+def test_names_of_mistakes_are_text_and_older_predictions_have_none(tmp_path: Path) -> None:
+    (tmp_path / "result.json").write_text(json.dumps({"command": "evaluate", "dataset": "x"}))
+    (tmp_path / "flags.cfg").write_text("")
+    (tmp_path / "data.json").write_text(json.dumps({"class_names": ["<b>cat", "dog & co"]}))
+    older = {"id": np.array(["<i>.png", "b.png"]), "label": np.array([0, 1]), "prediction": np.array([1, 1])}
+    np.savez(tmp_path / "predictions.npz", **older)
+    assert "mistakes" not in write_run_report(epath.Path(tmp_path)).read_text()
+    np.savez(tmp_path / "predictions.npz", **older, probability=np.array([[0.875, 0.125], [0.6, 0.4]]))
+    page = write_run_report(epath.Path(tmp_path)).read_text()
+    row = '<td>&lt;i&gt;.png</td><td>&lt;b&gt;cat</td><td>dog &amp; co</td><td class="number">0.875</td>'
+    assert f"<tbody>\n<tr>{row}</tr>\n</tbody>" in page.split("Most confident mistakes")[1]

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tf_simclr import evaluate, finetune, inputs, knn, label_efficiency, linear_eval, pretrain, runs
+from tf_simclr import evaluate, finetune, inputs, knn, label_efficiency, linear_eval, predict, pretrain, runs
 from tf_simclr.config import Config, stored
 from tf_simclr.errors import UsageError
 from tf_simclr.models import Classifier
@@ -280,6 +280,12 @@ def test_a_classifier_is_needed_to_evaluate(tiny: Make, pretrained: Config) -> N
     pretrain.pretrain(unlabelled)
     with pytest.raises(UsageError, match="no classifier"):
         evaluate.evaluate(tiny("evaluate", checkpoint=unlabelled.run.model_dir))
+    output = Path(unlabelled.run.model_dir) / "predictions.csv"
+    with pytest.raises(UsageError, match="the run of --checkpoint has no classifier"):
+        predict.predict(
+            tiny("predict", checkpoint=unlabelled.run.model_dir, output=str(output), model_dir="")
+        )
+    assert not output.exists()
 
 
 def test_a_mistake_does_not_take_the_folder(tiny: Make) -> None:

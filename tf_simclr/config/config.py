@@ -59,6 +59,7 @@ class Config:
     transfers: groups.Transfers = field(default_factory=groups.Transfers)
     embedding: groups.Embedding = field(default_factory=groups.Embedding)
     neighbours: groups.Neighbours = field(default_factory=groups.Neighbours)
+    predicting: groups.Predicting = field(default_factory=groups.Predicting)
     repeats: groups.Repeats = field(default_factory=groups.Repeats)
     checkpoints: groups.Checkpoints = field(default_factory=groups.Checkpoints)
     imported: groups.Imported = field(default_factory=groups.Imported)
@@ -75,6 +76,8 @@ class Config:
         _check_profiled(self.profile.profile_steps)
         if self.data.cache_dir and not self.data.cache_dataset:
             raise UsageError(f"--cache_dir={self.data.cache_dir} goes with --cache_dataset; give both")
+        if self.predicting.export and self.checkpoints.checkpoint:
+            raise UsageError("--checkpoint and --export each name a classifier: give one of them")
 
     def require_model_dir(self) -> None:
         """UsageError where --model_dir is missing."""
@@ -85,6 +88,18 @@ class Config:
         """UsageError where --checkpoint is missing."""
         if not self.checkpoints.checkpoint:
             raise UsageError("--checkpoint is required: a run folder, or RUN/checkpoints/ckpt-STEP")
+
+    def require_classifier(self) -> None:
+        """UsageError where neither --checkpoint nor --export is there."""
+        if not (self.checkpoints.checkpoint or self.predicting.export):
+            raise UsageError(
+                "--checkpoint or --export is required: a run with a classifier, or an exported classifier"
+            )
+
+    def require_output(self) -> None:
+        """UsageError where --output is missing."""
+        if not self.predicting.output:
+            raise UsageError("--output is required: the CSV to write, such as predictions.csv")
 
     def require_teacher(self) -> None:
         """UsageError where --teacher is missing."""

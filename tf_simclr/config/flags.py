@@ -12,6 +12,7 @@ from absl import flags
 from tf_simclr import methods
 from tf_simclr.config import config as config_lib
 from tf_simclr.config.config import Config
+from tf_simclr.config.exported import exported_config
 from tf_simclr.config.stored import follow, inherit, resumed, stored_config
 from tf_simclr.errors import UsageError, naming
 from tf_simclr.methods.method import Method
@@ -101,7 +102,8 @@ def _section(group: str) -> str:
 def parse(command: Command, arguments: Sequence[str]) -> tuple[flags.FlagValues, Config]:
     """Reads the command line.
 
-    Precedence: command line, flagfile, the run of --checkpoint, that of --teacher, defaults.
+    Precedence: command line, flagfile, the run of --checkpoint or what --export says of its own, the run of
+    --teacher, defaults.
 
     A method's published settings stand before the command's defaults.
 
@@ -182,6 +184,8 @@ def _to_config(command: Command, values: flags.FlagValues) -> Config:
     if config.distillation.teacher:
         with naming("teacher", instead_of="checkpoint"):
             config = follow(config, stored_config(config.distillation.teacher), given)
-    if config.checkpoints.checkpoint:
+    if config.predicting.export:
+        config = inherit(config, exported_config(config.predicting.export), given)
+    elif config.checkpoints.checkpoint:
         config = inherit(config, stored_config(config.checkpoints.checkpoint), given)
     return resumed(config, given)

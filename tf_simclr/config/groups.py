@@ -52,12 +52,12 @@ class Data:
         "share of the shorter side that evaluation keeps; 0: 0.875, all of it at or below 32 px",
         minimum=0,
         maximum=1,
-        inherited_by="evaluate",
+        inherited_by=("evaluate", "predict"),
     )
     resize_first: bool = option(
         False,
         "evaluation resizes the shorter side first, then crops (App. B.5, B.8)",
-        inherited_by="evaluate",
+        inherited_by=("evaluate", "predict"),
     )
     cache_dataset: bool = option(
         False, "decode every image once, to uint8 with a shorter side of 1.15 * image_size at most"
@@ -348,6 +348,15 @@ class Neighbours:
     def ks(self) -> list[int]:
         """`k` as numbers."""
         return [int(k) for k in self.k.split(",")]
+
+
+@dataclasses.dataclass(frozen=True)
+class Predicting:
+    """predicting"""
+
+    output: str = option("", "CSV to write, replacing an older one when it is complete; -: standard output")
+    top_k: int = option(3, "most probable classes a row, cut to the number of classes", minimum=1)
+    export: str = option("", "folder of an exported classifier, in place of --checkpoint")
 
 
 @dataclasses.dataclass(frozen=True)

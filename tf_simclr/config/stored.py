@@ -130,7 +130,11 @@ def _inherited(
             continue
         if name in ("holdout", "holdout_seed") and not _of_same_data(stored, asked, given):
             continue
-        if rules.get("architecture") or rules.get("inherited") or rules.get("inherited_by") == asked.command:
+        if (
+            rules.get("architecture")
+            or rules.get("inherited")
+            or asked.command in rules.get("inherited_by", ())
+        ):
             yield name, rules, stored.stem if name == "stem" else value
 
 
@@ -182,7 +186,11 @@ def read_tree(folder: epath.Path) -> dict[str, Any]:
         _hold_nothing_out(tree)
         if "objective" in tree:
             config = _of_old_form(tree)
-            foreign = {"doctor", *(_OF_EVALUATION if config.command == "pretrain" else _OF_PRETRAINING)}
+            foreign = {
+                "doctor",
+                "predicting",
+                *(_OF_EVALUATION if config.command == "pretrain" else _OF_PRETRAINING),
+            }
             tree = config.to_tree([group for group in group_names() if group not in foreign])
         _without_method(tree)
         return tree

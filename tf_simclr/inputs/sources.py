@@ -52,6 +52,26 @@ def any_split(config: Config, split: str) -> Source:
     return _open(config, split, "eval_split", labelled=False)
 
 
+def every_split(config: Config) -> list[Source]:
+    """The split that --eval_split names, else all that hold images, with labels or without.
+
+    Raises:
+        UsageError: also where there is no image at all.
+    """
+    if config.data.eval_split:
+        return [any_split(config, config.data.eval_split)]
+    config.require_dataset()
+    found, empty = [], None
+    for split in data.available_splits(config.data.dataset, config.data.data_dir):
+        try:
+            found.append(any_split(config, split))
+        except EmptySplit as error:
+            empty = error
+    if not found and empty is not None:
+        raise empty
+    return found
+
+
 def optional_eval_source(config: Config) -> Source | None:
     """The split to test the online classifier on; None where none is asked for and none holds images."""
     config.require_dataset()

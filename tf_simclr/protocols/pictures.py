@@ -1,4 +1,4 @@
-"""Pictures of representations for report.html: t-SNE of h and z, nearest neighbours of sample images."""
+"""Pictures for report.html: t-SNE of h and z, nearest neighbours of sample images, mistakes."""
 
 from __future__ import annotations
 
@@ -7,11 +7,12 @@ import tensorflow as tf
 
 from tf_simclr import inputs
 from tf_simclr.data import Source
+from tf_simclr.evaluation.confident_mistakes import most_confident_mistakes
 from tf_simclr.evaluation.features import Features
 from tf_simclr.evaluation.nearest_neighbours import Neighbours
 from tf_simclr.files import write_whole
 from tf_simclr.models import ProjectionHead
-from tf_simclr.reports import plots
+from tf_simclr.reports import contact_sheet, plots, run_report
 from tf_simclr.runs.folder import RunFolder
 
 ROWS, COLUMNS = 8, 8
@@ -48,6 +49,31 @@ def neighbours(run: RunFolder, found: Neighbours, bank: Source, queries: Source)
         [[names[label] for label in row] for row in found.labels[rows, :COLUMNS]],
     )
     write_whole(run.path / "neighbours.png", picture)
+
+
+def mistakes(
+    run: RunFolder,
+    source: Source,
+    labels: np.ndarray,
+    predictions: np.ndarray,
+    probability: np.ndarray,
+    file: str,
+) -> None:
+    """mistakes.png of predictions.npz (`file`): the most confident mistakes; without any there is none.
+
+    `labels`, `predictions` and `probability`, that of the predicted class, are [n].
+    """
+    path = run.path / run_report.mistakes_file(file)
+    path.unlink(missing_ok=True)
+    rows = most_confident_mistakes(labels, predictions, probability)
+    if len(rows) and source.num_examples > LARGEST_READ_AGAIN:
+        print(f"  no picture of mistakes: the split has more than {LARGEST_READ_AGAIN:,} images")
+    elif len(rows):
+        names = dict(enumerate(source.class_names))
+        true, found = ([str(names.get(n, n)) for n in classes[rows]] for classes in (labels, predictions))
+        said = [f"{share:.0%} {name}" for share, name in zip(probability[rows], found, strict=True)]
+        images = _images(run, source, np.sort(rows))
+        write_whole(path, contact_sheet.captioned_grid([images[row] for row in rows], true, said))
 
 
 def _images(run: RunFolder, source: Source, indices: np.ndarray) -> dict[int, np.ndarray]:

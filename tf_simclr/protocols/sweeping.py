@@ -17,6 +17,7 @@ from tf_simclr.config.flags import Command
 from tf_simclr.data import Source
 from tf_simclr.devices import strategies
 from tf_simclr.errors import Diverged, UsageError
+from tf_simclr.files import write_whole
 from tf_simclr.inputs import labelled, splits
 from tf_simclr.protocols import predictions, results
 from tf_simclr.runs.folder import RunFolder
@@ -123,6 +124,8 @@ def _conclude(
     run.take_data(chosen)
     with (chosen.path / "predictions.npz").open("rb") as file, np.load(file) as stored:
         run.write_npz("predictions.npz", **stored)
+    if (chosen.path / "mistakes.png").exists():
+        write_whole(run.path / "mistakes.png", (chosen.path / "mistakes.png").read_bytes())
     return results.conclude(
         run,
         result["steps"],

@@ -44,6 +44,26 @@ def save_contact_sheet(
     write_whole(path, _png(_draw_sheet(columns, titles)))
 
 
+def captioned_grid(
+    images: Sequence[np.ndarray], above: Sequence[str], below: Sequence[str], across: int = 5
+) -> bytes:
+    """A PNG of images [h, w, 3], uint8 or float in [0, 1], `across` in a row, each between two texts."""
+    width, height = TILE + GAP, TILE + 2 * TITLE_HEIGHT
+    size = (GAP + min(len(images), across) * width, -(-len(images) // across) * height)
+    sheet = Image.new("RGB", size, BACKGROUND)
+    draw = ImageDraw.Draw(sheet)
+    font = ImageFont.load_default(TEXT_SIZE)
+    for number, image in enumerate(images):
+        left, top = GAP + number % across * width, number // across * height
+        sheet.paste(_tile(image), (left, top + TITLE_HEIGHT))
+        for text, middle in ((above[number], 0.5), (below[number], 1.5)):
+            place = (left + TILE // 2, top + middle * TITLE_HEIGHT + (middle > 1) * TILE)
+            draw.text(place, _shortened(" ".join(text.split()), font), INK, font, anchor="mm")
+    file = io.BytesIO()
+    sheet.quantize(256).save(file, format="PNG", optimize=True)  # a byte a pixel at most
+    return file.getvalue()
+
+
 def _draw_sheet(columns: list[list[np.ndarray]], titles: Sequence[str] | None) -> Image.Image:
     top = TITLE_HEIGHT if titles else GAP
     step = TILE + GAP

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 from etils import epath
 
+from tf_simclr.evaluation.confident_mistakes import most_confident_mistakes
 from tf_simclr.reports import plots
 from tf_simclr.reports.page import Picture, Section, Table, write_report
 
@@ -56,6 +58,11 @@ def write_run_report(folder: epath.Path) -> epath.Path:
     return path
 
 
+def mistakes_file(predictions_file: str) -> str:
+    """The picture of the most confident mistakes of a file of predictions."""
+    return f"mistakes{predictions_file.removeprefix('predictions').removesuffix('.npz')}.png"
+
+
 def _result_table(result: dict[str, Any]) -> Table:
     """All but the lists of rows, which have tables of their own."""
     rows = [
@@ -81,20 +88,49 @@ def _rows_table(rows: list[dict[str, Any]]) -> Table:
 
 
 def _predictions(path: epath.Path) -> list[Section]:
-    """Confusion matrix and accuracy of each class, where an image has one label."""
-    with path.open("rb") as file, np.load(file) as stored:
-        labels, predictions = stored["label"], stored["prediction"]
-        own_names = stored["class_names"].tolist() if "class_names" in stored else []
+    """Confusion matrix, accuracy of each class and confident mistakes, where an image has one label."""
+    with path.open("rb") as file, np.load(file) as opened:
+        stored = dict(opened)
+    labels, predictions = stored["label"], stored["prediction"]
     if labels.ndim != 1 or not len(labels) or labels.min() < 0:
         return []
     count = int(max(labels.max(), predictions.max())) + 1
+    own_names = stored.get("class_names", np.array([])).tolist()
     names = (own_names or _class_names(path.parent))[:count] or [str(number) for number in range(count)]
     section = [Picture(plots.class_accuracy(labels, predictions, names), "Accuracy of each class")]
     if count <= MOST_CLASSES:
         confusion = plots.confusion_matrix(labels, predictions, names)
         section.insert(0, Picture(confusion, "Rows: true class; columns: predicted; percent of the row"))
     dataset = path.stem.removeprefix("predictions").removeprefix("_")
-    return [Section(f"Predictions: {dataset}" if dataset else "Predictions", section)]
+    of = f": {dataset}" if dataset else ""
+    sections = [Section(f"Predictions{of}", section)]
+    if mistakes := _mistakes(path, stored, names):
+        sections.append(Section(f"Most confident mistakes{of}", mistakes))
+    return sections
+
+
+def _mistakes(
+    path: epath.Path, stored: dict[str, np.ndarray], names: Sequence[str]
+) -> list[str | Table | Picture]:
+    """The picture and the table; nothing of an older file, which has no probabilities."""
+    if "probability" not in stored:
+        return []
+    labels, predictions, probability = stored["label"], stored["prediction"], stored["probability"][:, 0]
+    rows = most_confident_mistakes(labels, predictions, probability)
+    table = [
+        [str(stored["id"][row]), names[labels[row]], names[predictions[row]], float(probability[row])]
+        for row in rows
+    ]
+    content: list[str | Table | Picture] = [Table(["image", "class", "predicted", "probability"], table)]
+    picture = path.parent / mistakes_file(path.name)
+    if picture.exists():
+        content.insert(
+            0,
+            Picture(
+                picture.read_bytes(), "Above an image its class, below what was predicted and how probable"
+            ),
+        )
+    return content if table else []
 
 
 def _class_names(folder: epath.Path) -> list[str]:
