@@ -59,6 +59,7 @@ class Config:
     transfers: groups.Transfers = field(default_factory=groups.Transfers)
     embedding: groups.Embedding = field(default_factory=groups.Embedding)
     neighbours: groups.Neighbours = field(default_factory=groups.Neighbours)
+    searching: groups.Searching = field(default_factory=groups.Searching)
     repeats: groups.Repeats = field(default_factory=groups.Repeats)
     checkpoints: groups.Checkpoints = field(default_factory=groups.Checkpoints)
     imported: groups.Imported = field(default_factory=groups.Imported)
