@@ -26,7 +26,8 @@ COMMAND = Command(
     "data encoder head embedding searching checkpoints devices run".split(),
     {},
 )
-WRITTEN = ("neighbours.csv", "duplicates.csv", "clusters.csv", "search.html", "search.png", "map.html")
+TABLES = ("neighbours.csv", "duplicates.csv", "clusters.csv")
+PICTURES = ("search.html", "search.png", "map.html", "logs/projector_config.pbtxt")
 
 
 def search(config: Config) -> dict[str, Any]:
@@ -40,7 +41,10 @@ def search(config: Config) -> dict[str, Any]:
     training.print_evaluation_plan(run)
     encoder, head, step = loading.frozen_parts(config)
     run.write_data(bank)
-    for name in WRITTEN:  # another search in this folder may have left some that this one does not write
+    for name in (
+        *TABLES,
+        *PICTURES,
+    ):  # another search in this folder may have left some that this one does not write
         (run.path / name).unlink(missing_ok=True)
 
     with proof.frozen(encoder) as hashes:
@@ -49,7 +53,7 @@ def search(config: Config) -> dict[str, Any]:
     found = searching.search(wanted, stored, asked, kind, config.run.seed)
     searching.write_tables(run, found)
     search_pictures.write(run, found)
-    print(f"  {searching.summary(found)}")
+    print("  " + "\n  ".join(searching.summary(found)))
     return results.conclude(run, step, **hashes, **searching.figures(found, wanted))
 
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import numpy as np
 from scipy import sparse
 
-CHUNK = 2048  # rows and columns of the cosines that are held at once
+CHUNK = 1024  # rows and columns of the cosines that are held at once
 ROUNDING = 1e-6  # of a float32 cosine: images that are equal may have one just below 1
 
 Pairs = tuple[np.ndarray, np.ndarray]

@@ -12,7 +12,9 @@ from tf_simclr.evaluation.nearest_neighbours import Neighbours, nearest_neighbou
 
 LARGE_BANK = 100_000  # images from which on `auto` takes an index
 LISTS_A_ROOT = 4  # inverted lists: this many times the root of the bank, as the library's authors advise
-PROBED = 32  # lists that are looked into for a query
+FEWEST_PROBED = 16  # lists that are looked into for a query, doubled until enough is found
+ENOUGH = 0.99  # share of the true neighbours
+MOST_TUNED = 256  # queries that this share is measured on
 SEEN_A_LIST = 64  # vectors that a list's centre is learned from
 MOST_CHECKED = 1000  # queries that recall is measured on
 
@@ -52,7 +54,9 @@ def search(queries: np.ndarray, bank: np.ndarray, k: int, kind: str, seed: int =
     """
     if kind == "exact":
         return nearest_neighbours(queries, [(bank, np.zeros(len(bank), np.int64))], k)
-    similarities, indices = _inverted_lists(bank, seed).search(queries, k)
+    lists = _inverted_lists(bank, seed)
+    _look_into_enough(lists, queries, bank, k, seed)
+    similarities, indices = lists.search(queries, k)
     lacking = np.flatnonzero((indices < 0).any(axis=1))  # the lists looked into held fewer than k
     if lacking.size:
         exact = search(queries[lacking], bank, k, "exact")
@@ -78,13 +82,26 @@ def recall(found: Neighbours, queries: np.ndarray, bank: np.ndarray, itself: boo
       itself: whether the queries are the bank's own images, each left out of its own neighbours.
       seed: of the choice of queries.
     """
-    chosen = np.sort(np.random.default_rng(seed).permutation(len(queries))[:MOST_CHECKED])
+    chosen = _sample(len(queries), MOST_CHECKED, seed)
     k = found.indices.shape[1]
     true = search(queries[chosen], bank, k + itself, "exact").indices
     if itself:
         true = true[_others(true, chosen)].reshape(-1, k)
-    shared = [len(np.intersect1d(*rows)) for rows in zip(found.indices[chosen], true, strict=True)]
-    return float(np.mean(shared)) / k
+    return _shared(found.indices[chosen], true)
+
+
+def first(found: Neighbours, k: int) -> Neighbours:
+    """The k nearest of each query's neighbours."""
+    return Neighbours(found.similarities[:, :k], found.indices[:, :k], found.labels[:, :k])
+
+
+def _sample(count: int, most: int, seed: int) -> np.ndarray:
+    return np.sort(np.random.default_rng(seed).permutation(count)[:most])
+
+
+def _shared(found: np.ndarray, true: np.ndarray) -> float:
+    """The share of `true` [q, k] that is in the same row of `found`."""
+    return sum(len(np.intersect1d(*rows)) for rows in zip(found, true, strict=True)) / true.size
 
 
 def _others(indices: np.ndarray, own: np.ndarray) -> np.ndarray:
@@ -105,5 +122,13 @@ def _inverted_lists(bank: np.ndarray, seed: int) -> Any:
     index.cp.min_points_per_centroid, index.cp.max_points_per_centroid = 1, SEEN_A_LIST
     index.train(bank)
     index.add(bank)
-    index.nprobe = PROBED
     return index
+
+
+def _look_into_enough(lists: Any, queries: np.ndarray, bank: np.ndarray, k: int, seed: int) -> None:
+    """Sets how many lists a query looks into: so many that sample queries find 99 % of what is nearest."""
+    chosen = queries[_sample(len(queries), MOST_TUNED, seed)]
+    true = search(chosen, bank, k, "exact").indices
+    lists.nprobe = min(FEWEST_PROBED, lists.nlist)
+    while lists.nprobe < lists.nlist and _shared(lists.search(chosen, k)[1], true) < ENOUGH:
+        lists.nprobe = min(2 * lists.nprobe, lists.nlist)

@@ -51,6 +51,8 @@ def _umap(values: np.ndarray, seed: int) -> np.ndarray:
     import umap
 
     count = len(values)
+    if count == 2:
+        return np.eye(2)  # the library lays out three or more
     start = "spectral" if count > NEIGHBOURS else "random"
     layout = umap.UMAP(
         n_neighbors=max(2, min(NEIGHBOURS, count - 1)),

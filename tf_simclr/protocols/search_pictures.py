@@ -72,7 +72,7 @@ def _duplicates(found: Outcome) -> tuple[str, str, list[Row]]:
         f"{len(rows):,} of {len(found.groups):,} groups, at most {COLUMNS} images of each, with the cosine "
         "to the first; duplicates.csv has all."
     )
-    return "Near-duplicates", note if rows else "None at this cosine.", rows
+    return "Near-duplicates", note if rows else "none at this cosine.", rows
 
 
 def _clusters(found: Outcome) -> tuple[str, str, list[Row]]:

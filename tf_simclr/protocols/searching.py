@@ -83,31 +83,32 @@ def require_enough(wanted: Searching, bank: Source, queries: Source | None) -> N
 
 def search(wanted: Searching, bank: Images, queries: Images, kind: str, seed: int) -> Outcome:
     """Neighbours, near-duplicates and clusters, as --neighbours, --duplicates_above and --clusters ask."""
-    itself = queries is bank
-    if itself:
-        nearest = index.search_itself(bank.values, wanted.neighbours, kind, seed)
+    itself, k = queries is bank, wanted.neighbours
+    among = None  # neighbours in the bank of its own images; near-duplicates by an index need more of them
+    if itself or kind != "exact":
+        most = k if kind == "exact" else max(LEAST_NEIGHBOURS, k)
+        among = index.search_itself(bank.values, min(most, len(bank.values) - 1), kind, seed)
+    if itself and among is not None:
+        nearest = index.first(among, k)
     else:
-        nearest = index.search(queries.values, bank.values, wanted.neighbours, kind, seed)
-    recall = None if kind == "exact" else index.recall(nearest, queries.values, bank.values, itself, seed)
+        nearest = index.search(queries.values, bank.values, k, kind, seed)
     return Outcome(
         bank=bank,
         queries=queries,
         nearest=nearest,
-        groups=_near_duplicates(wanted, bank.values, nearest if itself else None, kind, seed),
+        groups=_near_duplicates(wanted.duplicates_above, bank.values, among, kind),
         clusters=_clusters(wanted, bank.values, seed),
         index=kind,
-        recall=recall,
+        recall=None if kind == "exact" else index.recall(nearest, queries.values, bank.values, itself, seed),
     )
 
 
 def _near_duplicates(
-    wanted: Searching, values: np.ndarray, nearest: Neighbours | None, kind: str, seed: int
+    cosine: float, values: np.ndarray, among: Neighbours | None, kind: str
 ) -> list[np.ndarray]:
-    if kind == "exact":
-        return duplicates.groups_above(values, wanted.duplicates_above)
-    if nearest is None or nearest.indices.shape[1] < LEAST_NEIGHBOURS:
-        nearest = index.search_itself(values, min(LEAST_NEIGHBOURS, len(values) - 1), kind, seed)
-    return duplicates.groups_of_neighbours(nearest.similarities, nearest.indices, wanted.duplicates_above)
+    if kind == "exact" or among is None:
+        return duplicates.groups_above(values, cosine)
+    return duplicates.groups_of_neighbours(among.similarities, among.indices, cosine)
 
 
 def _clusters(wanted: Searching, values: np.ndarray, seed: int) -> Clusters | None:
@@ -146,15 +147,22 @@ def to_first(bank: Images, group: np.ndarray) -> np.ndarray:
     return bank.values[group] @ bank.values[group[0]]
 
 
-def summary(found: Outcome) -> str:
-    """The line that the command prints."""
+def summary(found: Outcome) -> list[str]:
+    """The lines that the command prints."""
     images = sum(map(len, found.groups))
     clusters = "no clusters" if found.clusters is None else f"{found.clusters.count:,} clusters"
     recall = "" if found.recall is None else f", recall {found.recall:.4f}"
-    return (
+    lines = [
         f"{len(found.queries.ids):,} queries in {len(found.bank.ids):,} images ({found.index}{recall}); "
         f"{len(found.groups):,} groups of near-duplicates with {images:,} images; {clusters}"
-    )
+    ]
+    if images > len(found.bank.ids) / 2:
+        cosine = float(np.median(found.nearest.similarities[:, 0]))
+        lines.append(
+            f"more than half of the images have a near-duplicate, and the median cosine of the nearest image "
+            f"is {cosine:.4f}: raise --duplicates_above, or train the encoder for longer"
+        )
+    return lines
 
 
 def figures(found: Outcome, wanted: Searching) -> dict[str, Any]:

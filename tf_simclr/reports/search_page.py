@@ -68,10 +68,10 @@ def _sections(blocks: Sequence[Block], numbers: dict[int, int]) -> Iterator[str]
 
 
 def _figure(one: Shown, number: int) -> str:
-    name, text = html.escape(one.name), html.escape(one.text)
+    name, end, text = map(html.escape, (one.name, one.name.rpartition("/")[2], one.text))
     small = " small" if max(one.picture.shape[:2]) <= 32 else ""
     picture = f'<div class="picture i{number}{small}" role="img" aria-label="{name}" title="{name}"></div>'
-    return f"<figure>{picture}<figcaption><b>{text}</b> {name}</figcaption></figure>"
+    return f"<figure>{picture}<figcaption><b>{text}</b>{end}</figcaption></figure>"
 
 
 def _data(picture: np.ndarray) -> str:
@@ -89,7 +89,8 @@ def contact_sheet(blocks: Sequence[Block]) -> bytes:
     draw, font = ImageDraw.Draw(sheet), ImageFont.load_default(LINE - 4)
     top = GAP
     for block, height in zip(blocks, heights, strict=True):
-        draw.text((GAP, top), shortened(block.heading, font, sheet.width - 2 * GAP), INK, font)
+        heading = shortened(f"{block.heading}: {block.note}", font, sheet.width - 2 * GAP)
+        draw.text((GAP, top), heading, INK, font)
         for number, row in enumerate(block.rows):
             place = top + LINE + GAP + number * row_height
             for column, one in enumerate(row):
@@ -115,7 +116,8 @@ figure { margin: 0; flex: none; width: 7rem; }
 .small { image-rendering: pixelated; }
 figcaption { font-size: .75rem; line-height: 1.3; color: var(--quiet); overflow: hidden; white-space: nowrap;
   text-overflow: ellipsis; }
-figcaption b { color: var(--text); font-weight: 600; }
+figcaption b { display: block; min-height: 1.3em; color: var(--text); font-weight: 600; overflow: hidden;
+  text-overflow: ellipsis; }
 """
 
 _PAGE = """<!DOCTYPE html>
