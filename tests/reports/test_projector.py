@@ -38,10 +38,10 @@ def test_tensorboard_reads_tensors_names_and_pictures(tmp_path: Path, below: str
     names = ["a\tb.png", "<b>.png", "ü.png", "1", "2", "3", "line\nbreak"]
     columns = {"file": names, "cluster": list(range(7))} if labelled else {"file": names}
     pictures = [np.full([9, 9, 3], 30 * number, np.uint8) for number in range(7)]
-    projector.write(epath.Path(tmp_path / below), values, columns, pictures)
+    projector.write(epath.Path(tmp_path / below), "z", values, columns, pictures)
     client = client_of(tmp_path)
     (info,) = client.get(f"/data/plugin/projector/info?run={below}").json["embeddings"]
-    assert info["tensorShape"] == [7, 5]
+    assert (info["tensorName"], info["tensorShape"]) == ("z", [7, 5])
     asked = f"?run={below}&name={info['tensorName']}"
     tensor = np.frombuffer(client.get(f"/data/plugin/projector/tensor{asked}").data, np.float32)
     np.testing.assert_allclose(tensor.reshape(7, 5), values, rtol=1e-5)

@@ -136,7 +136,7 @@ def _map(run: RunFolder, found: Outcome, title: str) -> None:
     points = [map_page.Point(*point) for point in zip(*parts, strict=True)]
     positions = maps.positions(bank.values[chosen], wanted.searching.map, seed)
     map_page.write_map(run.path / "map.html", title, note, positions, points)
-    projector.write(run.logs, bank.values[chosen], known, list(pictures.values()))
+    projector.write(run.logs, wanted.embedding.layer, bank.values[chosen], known, list(pictures.values()))
 
 
 def _known(found: Outcome, chosen: np.ndarray) -> dict[str, list[Any]]:

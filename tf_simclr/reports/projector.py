@@ -21,6 +21,7 @@ SIDE = 48  # pixels of a picture; the projector takes sheets of at most 8192
 
 def write(
     folder: epath.Path,
+    name: str,
     values: np.ndarray,
     columns: Mapping[str, Sequence[object]],
     pictures: Sequence[np.ndarray],
@@ -29,6 +30,7 @@ def write(
 
     Args:
       folder: where TensorBoard looks for the run; made when needed.
+      name: what the projector calls the representation.
       values: float32 [n, D].
       columns: name -> n values; tabs and line breaks become spaces.
       pictures: n images, uint8 [h, w, 3].
@@ -42,7 +44,7 @@ def write(
     write_whole(folder / "sprite.png", _sprite(pictures))
     config = projector.ProjectorConfig()
     info = config.embeddings.add(
-        tensor_name="h", tensor_path="tensors.tsv", metadata_path="metadata.tsv", tensor_shape=values.shape
+        tensor_name=name, tensor_path="tensors.tsv", metadata_path="metadata.tsv", tensor_shape=values.shape
     )
     info.sprite.image_path = "sprite.png"
     info.sprite.single_image_dim.extend([SIDE, SIDE])
