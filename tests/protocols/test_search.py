@@ -29,11 +29,11 @@ def small_map(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def photos(tmp_path: Path) -> Path:
-    """Eight pictures, of which one stands there twice, under a name to be careful with."""
+    """Eight pictures, each wider than the one before, of which one stands there twice, under a name to be careful with."""
     folder = tmp_path / "photos"
     folder.mkdir()
     for number in range(8):
-        pixels = np.random.default_rng(number).integers(0, 32 * number + 32, [14, 12, 3], np.uint8)
+        pixels = np.random.default_rng(number).integers(0, 32 * number + 32, [14, 12 + number, 3], np.uint8)
         Image.fromarray(pixels).save(folder / f"{number}.png")
     (folder / HOSTILE).write_bytes((folder / "3.png").read_bytes())
     return folder
@@ -97,7 +97,12 @@ def test_unlabelled_images_are_searched_for_by_others(evaluating: Make, photos: 
     groups = rows_of(folder / "duplicates.csv")
     assert [(row["group"], row["file"]) for row in groups] == [("0", "3.png"), ("0", HOSTILE)]
     assert {len(row["cosine"]) for row in groups} == {8}
-    assert HOSTILE in {point["name"] for point in points_of(folder)}
+    names = [*(f"{number}.png" for number in range(8)), HOSTILE]
+    widths = dict(zip(names, [*range(12, 20), 15], strict=True))
+    assert {point["name"]: point["w"] for point in points_of(folder)} == widths
+    for stored in (folder / "features").glob("*.npz"):
+        with np.load(stored) as content:
+            assert content["values"].shape[1] == 8  # z
     for page in ("search.html", "map.html", "report.html"):
         reader = read(folder / page)
         assert ("src", "x") not in reader.attributes

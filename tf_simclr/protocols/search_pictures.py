@@ -116,7 +116,8 @@ def _map(run: RunFolder, found: Outcome, title: str) -> None:
     bank, wanted = found.bank, run.config
     count, seed = len(bank.ids), wanted.run.seed
     chosen = np.sort(np.random.default_rng(seed).permutation(count)[:MOST_POINTS])
-    pictures = thumbnails.of_images(bank.source, chosen, map_page.largest_side(len(chosen)))
+    read = thumbnails.of_images(bank.source, chosen, map_page.largest_side(len(chosen)))
+    pictures = [read[image] for image in chosen.tolist()]
     known = _known(found, chosen)
     colours, meaning = _colours(found, chosen)
     some = f"{count:,} images" if len(chosen) == count else f"{len(chosen):,} of {count:,} images, by --seed"
@@ -132,11 +133,11 @@ def _map(run: RunFolder, found: Outcome, title: str) -> None:
         )
         for row in zip(*known.values(), strict=True)
     ]
-    parts = pictures.values(), known["file"], described, colours
+    parts = pictures, known["file"], described, colours
     points = [map_page.Point(*point) for point in zip(*parts, strict=True)]
     positions = maps.positions(bank.values[chosen], wanted.searching.map, seed)
     map_page.write_map(run.path / "map.html", title, note, positions, points)
-    projector.write(run.logs, wanted.embedding.layer, bank.values[chosen], known, list(pictures.values()))
+    projector.write(run.logs, wanted.embedding.layer, bank.values[chosen], known, pictures)
 
 
 def _known(found: Outcome, chosen: np.ndarray) -> dict[str, list[Any]]:
