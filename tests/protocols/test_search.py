@@ -29,7 +29,7 @@ def small_map(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def photos(tmp_path: Path) -> Path:
-    """Eight pictures, each wider than the one before, of which one stands there twice, under a name to be careful with."""
+    """Eight pictures, each wider than the last; one is there twice, under a name to be careful with."""
     folder = tmp_path / "photos"
     folder.mkdir()
     for number in range(8):
