@@ -20,7 +20,7 @@ from tf_simclr.runs import build
 
 ROOT = Path(__file__).resolve().parent.parent
 COMMANDS = ["pretrain", "linear_eval", "finetune", "evaluate", "knn", "label_efficiency", "import_official"]
-COMMANDS += ["transfer", "embed", "doctor", "distill", "predict"]
+COMMANDS += ["transfer", "embed", "doctor", "distill", "predict", "search"]
 ROOMS = [
     {"errors"},
     {"progress", "files", "lookup", "options"},

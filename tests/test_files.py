@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import os
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ import pytest
 import tensorflow as tf
 from etils import epath
 
-from tf_simclr.files import write_npz, write_whole
+from tf_simclr.files import write_csv, write_npz, write_whole
 
 ARRAYS = {"numbers": np.arange(5), "names": np.array(["a", "bc"]), "none": np.zeros([0, 3])}
 
@@ -32,6 +33,21 @@ def test_what_is_written_is_read(
         for name, array in ARRAYS.items():
             np.testing.assert_array_equal(stored[name], array)
     assert [file.name for file in tmp_path.iterdir()] == ["a.npz"]
+
+
+@pytest.mark.parametrize("remote", [False, True])
+def test_a_table_is_read_as_it_was_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, remote: bool
+) -> None:
+    path = epath.Path(tmp_path / "a.csv")
+    rows = [["a,b", "1"], ['"é"', "line\nbreak"], ["<img src=x>", ""]]
+    with monkeypatch.context() as patch:
+        if remote:
+            patch.setattr(type(path), "open", lambda self, mode: tf.io.gfile.GFile(str(self), mode))
+        write_csv(path, ["file", "label"], iter(rows))
+    with open(path, encoding="utf-8", newline="") as file:
+        assert list(csv.reader(file)) == [["file", "label"], *rows]
+    assert [file.name for file in tmp_path.iterdir()] == ["a.csv"]
 
 
 @pytest.mark.parametrize(("content", "stored"), [("é\n", "é\n".encode()), (b"\r\n\xff", b"\r\n\xff")])

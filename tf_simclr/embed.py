@@ -11,16 +11,14 @@ from etils import epy
 from tf_simclr import cli
 from tf_simclr.config import Config
 from tf_simclr.config.flags import Command
-from tf_simclr.errors import UsageError
 
 with epy.lazy_imports():
     import numpy as np
-    import tensorflow as tf
 
     from tf_simclr import inputs, models, networks, runs, training
     from tf_simclr.devices import strategies
     from tf_simclr.evaluation import features
-    from tf_simclr.protocols import datasets, pictures, proof, results
+    from tf_simclr.protocols import datasets, layers, pictures, proof, results
     from tf_simclr.runs import loading
 
 COMMAND = Command(
@@ -51,7 +49,7 @@ def _write_embeddings(
     All splits, or the one that --eval_split names; returns file, images and width of each.
     """
     config, wanted = run.config, run.config.data
-    layer = _layer(config.embedding.layer, head)
+    layer = layers.numbered(config.embedding.layer, head)
     splits = [wanted.eval_split] if wanted.eval_split else inputs.available_splits(config)
     written: list[dict[str, Any]] = []
     for split in splits:
@@ -61,7 +59,7 @@ def _write_embeddings(
             run.write_data(source)
             training.print_held_out(run, source)
         h = features.extract_features(encoder, inputs.evaluation_batches(wanted, source))
-        values = _at_layer(h.values, layer, head, wanted.eval_batch_size)
+        values = layers.outputs(h.values, layer, head, wanted.eval_batch_size)
         file = f"embeddings_{datasets.slug(split)}.npz"
         names = np.array(source.class_names, dtype=str)
         run.write_npz(file, id=h.ids, label=h.labels, embedding=values, class_names=names)
@@ -69,26 +67,6 @@ def _write_embeddings(
         written.append({"file": file, "images": len(values), "width": values.shape[1]})
     pictures.tsne(run, h, head, source.class_names)
     return written
-
-
-def _layer(asked: str, head: models.ProjectionHead | None) -> int:
-    """--layer as the number of a head layer; 0 is h."""
-    last = len(head.dense_layers) if head is not None else 0
-    if asked == "h":
-        return 0
-    if asked == "z" and head is not None:
-        return last
-    if asked.isdigit() and int(asked) <= last:
-        return int(asked)
-    has = f"z and 0 to {last}" if head is not None else "no projection head: only h"
-    raise UsageError(f"--layer={asked}: the run of --checkpoint has h, {has}")
-
-
-def _at_layer(h: np.ndarray, layer: int, head: models.ProjectionHead | None, batch_size: int) -> np.ndarray:
-    if not layer or head is None:
-        return h
-    parts = np.split(h, range(batch_size, len(h), batch_size))
-    return np.concatenate([head.layer_outputs(tf.constant(part))[layer].numpy() for part in parts])
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import csv
 import io
 import os
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -23,6 +24,17 @@ def write_npz(path: str | os.PathLike[str], *, compress: bool = False, **arrays:
     """Writes arrays, as `write_whole`, without holding the file in memory."""
     with whole_file(path) as file:
         (np.savez_compressed if compress else np.savez)(_Appended(file), **arrays)
+
+
+def write_csv(path: str | os.PathLike[str], columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
+    """Writes a row of column names and `rows`, as `write_whole`, without holding the file in memory."""
+    with (
+        whole_file(path) as file,
+        io.TextIOWrapper(io.BufferedWriter(_Appended(file)), "utf-8", newline="") as text,
+    ):
+        writer = csv.writer(text, lineterminator="\n")
+        writer.writerow(columns)
+        writer.writerows(rows)
 
 
 @contextlib.contextmanager

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -46,3 +48,9 @@ def test_an_unlabelled_image_among_labelled_ones_is_a_mistake_of_any_evaluation(
     config = Config("knn").replace(image_size=8)
     with pytest.raises(UsageError, match="--dataset=x: split 'test': example 1 has no label"):
         labelled.features(config.data, lambda images: images[:, 0, 0], source)
+
+
+def test_images_without_labels_are_sent_to_search(evaluating: Make, tmp_path: Path) -> None:
+    (tmp_path / "0.png").write_bytes(tf.io.encode_png(np.zeros([8, 8, 3], np.uint8)).numpy())
+    with pytest.raises(UsageError, match=r"has no classes; .*python -m tf_simclr\.search"):
+        knn.knn(evaluating("knn", dataset=f"folder:{tmp_path}"))

@@ -13,7 +13,7 @@ from tf_simclr.reports.page import Picture, Section, Table, write_report
 
 PNG = b"\x89PNG\r\n\x1a\nrest"
 SVG = b"<svg xmlns='http://www.w3.org/2000/svg'/>"
-VOID = {"meta", "img", "br"}
+VOID = {"meta", "img", "br", "input"}
 
 
 class Reader(html.parser.HTMLParser):

@@ -27,7 +27,9 @@ def explained(error: Exception, config: Config) -> UsageError | Interrupted | No
 
 def _broken_image(config: Config) -> UsageError | None:
     """The error that names an image of the run that cannot be decoded."""
-    for one in datasets.configs(config):
+    searched = config.searching.queries
+    queries = [config.replace(dataset=searched, labels="")] if searched else []
+    for one in [*datasets.configs(config), *queries]:
         for split in _splits(one):
             try:
                 found = data.undecodable_image(inputs.any_split(one, split))

@@ -60,6 +60,7 @@ class Config:
     embedding: groups.Embedding = field(default_factory=groups.Embedding)
     neighbours: groups.Neighbours = field(default_factory=groups.Neighbours)
     predicting: groups.Predicting = field(default_factory=groups.Predicting)
+    searching: groups.Searching = field(default_factory=groups.Searching)
     repeats: groups.Repeats = field(default_factory=groups.Repeats)
     checkpoints: groups.Checkpoints = field(default_factory=groups.Checkpoints)
     imported: groups.Imported = field(default_factory=groups.Imported)

@@ -360,6 +360,39 @@ class Predicting:
 
 
 @dataclasses.dataclass(frozen=True)
+class Searching:
+    """search"""
+
+    queries: str = option(
+        "",
+        "data set of the images to search for, as --dataset; empty: --eval_split, else every image itself",
+        may_change=True,
+    )
+    neighbours: int = option(10, "nearest images a query", minimum=1, may_change=True)
+    duplicates_above: float = option(
+        0.95, "cosine from which on images are near-duplicates", above=-1, maximum=1, may_change=True
+    )
+    clusters: str = option(
+        "auto",
+        "k-means clusters: a number, none, or auto, the root of half the images, at most 50",
+        form=(r"auto|none|[1-9]\d*", "a number of clusters, auto or none"),
+        may_change=True,
+    )
+    index: str = option(
+        "auto",
+        "exact, or faiss's inverted lists, a part of the bank a query; auto: faiss from 100,000 images on",
+        choices=["auto", "exact", "faiss"],
+        may_change=True,
+    )
+    map: str = option(
+        "tsne",
+        "map.html and TensorBoard's projector: positions by t-SNE or UMAP, or no map",
+        choices=["tsne", "umap", "none"],
+        may_change=True,
+    )
+
+
+@dataclasses.dataclass(frozen=True)
 class Repeats:
     """error bars"""
 

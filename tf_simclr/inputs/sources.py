@@ -121,7 +121,8 @@ def _require_labels(source: Source, flags: str, multi_label: bool) -> None:
     """Every label where that costs nothing, else the first: an unlabelled TFDS split has none at all."""
     if source.num_classes < 2:
         raise UsageError(
-            f"{flags}: has {source.num_classes or 'no'} classes; give folders of classes or --labels"
+            f"{flags}: has {source.num_classes or 'no'} classes; give folders of classes or --labels, "
+            "or search without any: python -m tf_simclr.search"
         )
     if source.multi_label:
         if not multi_label:

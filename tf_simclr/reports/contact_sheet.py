@@ -41,7 +41,7 @@ def save_contact_sheet(
     if not path.parent.is_dir():
         raise UsageError(f"--preview_views={path}: the folder {path.parent} does not exist; create it first.")
     columns = [[original, *pair] for original, pair in zip(originals, views, strict=True)]
-    write_whole(path, _png(_draw_sheet(columns, titles)))
+    write_whole(path, small_png(_draw_sheet(columns, titles)))
 
 
 def captioned_grid(
@@ -55,10 +55,10 @@ def captioned_grid(
     font = ImageFont.load_default(TEXT_SIZE)
     for number, image in enumerate(images):
         left, top = GAP + number % across * width, number // across * height
-        sheet.paste(_tile(image), (left, top + TITLE_HEIGHT))
+        sheet.paste(tile(image), (left, top + TITLE_HEIGHT))
         for text, middle in ((above[number], 0.5), (below[number], 1.5)):
             place = (left + TILE // 2, top + middle * TITLE_HEIGHT + (middle > 1) * TILE)
-            draw.text(place, _shortened(" ".join(text.split()), font), INK, font, anchor="mm")
+            draw.text(place, shortened(" ".join(text.split()), font), INK, font, anchor="mm")
     file = io.BytesIO()
     sheet.quantize(256).save(file, format="PNG", optimize=True)  # a byte a pixel at most
     return file.getvalue()
@@ -77,37 +77,42 @@ def _draw_sheet(columns: list[list[np.ndarray]], titles: Sequence[str] | None) -
     for column, images in enumerate(columns):
         left = LABEL_WIDTH + column * step
         for row, image in enumerate(images):
-            sheet.paste(_tile(image), (left, top + row * step))
+            sheet.paste(tile(image), (left, top + row * step))
         if titles:
-            title = _shortened(titles[column], font)
+            title = shortened(titles[column], font)
             draw.text((left + TILE // 2, TITLE_HEIGHT // 2), title, INK, font, anchor="mm")
     return sheet
 
 
-def _tile(image: np.ndarray) -> Image.Image:
-    """The whole image, scaled to fit a square; small ones by whole factors, so that pixels stay square."""
+def tile(image: np.ndarray, side: int = TILE) -> Image.Image:
+    """The whole image, scaled to fit a square; small ones by whole factors, so that pixels stay square.
+
+    `image` is [h, w, 3], uint8 or float in [0, 1].
+    """
     image = np.asarray(image)
     if image.dtype != np.uint8:
         image = (np.clip(image, 0.0, 1.0) * 255.0 + 0.5).astype(np.uint8)
     longer = max(image.shape[:2])
-    scale = TILE // longer if longer <= TILE else TILE / longer
+    scale = side // longer if longer <= side else side / longer
     size = (max(1, round(image.shape[1] * scale)), max(1, round(image.shape[0] * scale)))
-    method = Image.Resampling.NEAREST if longer <= TILE else Image.Resampling.LANCZOS
-    tile = Image.new("RGB", (TILE, TILE), BACKGROUND)
-    tile.paste(Image.fromarray(image).resize(size, method), ((TILE - size[0]) // 2, (TILE - size[1]) // 2))
-    return tile
+    method = Image.Resampling.NEAREST if longer <= side else Image.Resampling.LANCZOS
+    square = Image.new("RGB", (side, side), BACKGROUND)
+    square.paste(Image.fromarray(image).resize(size, method), ((side - size[0]) // 2, (side - size[1]) // 2))
+    return square
 
 
-def _shortened(title: str, font: ImageFont.FreeTypeFont | ImageFont.ImageFont) -> str:
-    if font.getlength(title) <= TILE:
+def shortened(title: str, font: ImageFont.FreeTypeFont | ImageFont.ImageFont, width: int = TILE) -> str:
+    """The title, cut at its end where it is wider than `width` pixels."""
+    if font.getlength(title) <= width:
         return title
-    while title and font.getlength(title + "…") > TILE:
+    while title and font.getlength(title + "…") > width:
         title = title[:-1]
     return title + "…"
 
 
-def _png(sheet: Image.Image) -> bytes:
-    coarse = sheet.point(lambda level: min(255, (level + 2) // 4 * 4))  # 64 levels: 60% of the bytes
+def small_png(sheet: Image.Image) -> bytes:
+    """The bytes of a PNG with 64 levels a colour: photographs hardly show it."""
+    coarse = sheet.point(lambda level: min(255, (level + 2) // 4 * 4))  # 60% of the bytes
     file = io.BytesIO()
     coarse.save(file, format="PNG", optimize=True)
     return file.getvalue()

@@ -17,6 +17,7 @@ PICTURES = (
     ("label_efficiency.png", "Accuracy by labels a class"),
     ("views.png", "Images and the views drawn from them"),
     ("neighbours.png", "Nearest neighbours of sample images"),
+    ("search.png", "Nearest neighbours, near-duplicates and clusters; search.html and map.html show more"),
     ("tsne.png", "t-SNE of h and z (Fig. B.4)"),
 )
 CURVES = (
