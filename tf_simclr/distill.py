@@ -77,6 +77,11 @@ def _teacher(config: Config, source: data.Source, test: data.Source | None) -> r
             f"--image_size={config.data.image_size}: the classifier of --teacher is of images of "
             f"{teacher.config.data.image_size} px, and is shown the student's; leave it out"
         )
+    if config.data.channels != teacher.config.data.channels:
+        raise UsageError(
+            f"--channels={config.data.channels}: the classifier of --teacher is of images of "
+            f"{teacher.config.data.channels}, and is shown the student's; leave it out"
+        )
     if config.distillation.label_weight and not source.num_classes:
         raise UsageError(
             f"--label_weight={config.distillation.label_weight}: --dataset={source.name} has no labels; "

@@ -37,6 +37,7 @@ def pretrain(config: Config) -> dict[str, Any] | None:
     source = inputs.train_source(config, labelled=config.method.needs_labels)
     config.method.check_data(source.num_examples)
     config = inputs.with_fitting_batch(config, source.num_examples)
+    build.augmentations(config)  # what is wrong with them is said before there is a folder
     run = runs.RunFolder.open(config, COMMAND)
     test = inputs.optional_eval_source(config)
     steps = config.steps(source.num_examples)

@@ -14,6 +14,7 @@ from typing import Any
 from tf_simclr import methods
 from tf_simclr.config import groups
 from tf_simclr.errors import UsageError
+from tf_simclr.image_size import shorter_side
 from tf_simclr.methods.method import Method
 from tf_simclr.methods.simclr import SimCLR
 from tf_simclr.options import check, options_of
@@ -107,7 +108,7 @@ class Config:
         """The stem that `auto` stands for: App. B.9's below 64 px."""
         if self.encoder.stem != "auto":
             return self.encoder.stem
-        return "cifar" if self.data.image_size < 64 else "imagenet"
+        return "cifar" if shorter_side(self.data.image_size) < 64 else "imagenet"
 
     def steps(self, num_examples: int) -> Steps:
         """Durations in steps, by the authors' rounding: floor(N * epochs / B) + 1 and floor(W * N / B)."""

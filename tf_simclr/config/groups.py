@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 
+from tf_simclr.image_size import read_size, shorter_side
 from tf_simclr.options import option
 
 _NUMBERS = (r"[^,]+(,[^,]+)*", "numbers separated by commas")
@@ -27,9 +28,15 @@ class Data:
     train_split: str = option("train", "split to train on (and k-NN's bank)")
     eval_split: str = option("", "split to evaluate on; empty: test, else validation")
     labels: str = option("", "CSV of file,label for a folder data set", inherited=True)
-    image_size: int = option(
-        224, "side of the square images given to the encoder, in pixels", minimum=4, inherited=True
+    image_size: int | str = option(
+        224,
+        "side of the square images given to the encoder, in pixels; HxW: height and width",
+        read=read_size,
+        measure=shorter_side,
+        minimum=4,
+        inherited=True,
     )
+    channels: int = option(3, "channels of the images: RGB, or 1 for grey", choices=[1, 3], architecture=True)
     eval_batch_size: int = option(256, "images a batch in evaluation", minimum=1, may_change=True)
     center_crop_fraction: float = option(
         0.0,
@@ -44,7 +51,7 @@ class Data:
         inherited_by="evaluate",
     )
     cache_dataset: bool = option(
-        False, "decode every image once, to uint8 with a shorter side of 1.15 * image_size at most"
+        False, "decode every image once, to uint8 of no more pixels than cover 1.15 * image_size"
     )
     cache_dir: str = option(
         "",

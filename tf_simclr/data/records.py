@@ -17,7 +17,8 @@ from collections.abc import Sequence
 import numpy as np
 import tensorflow as tf
 
-from tf_simclr.data.decoding import Boxes, decode_for_boxes, decode_image
+from tf_simclr.data.decoding import Boxes, decode_for_boxes, decode_image, in_channels
+from tf_simclr.image_size import ImageSize
 
 Record = dict[str, tf.Tensor]
 UNLABELLED = -1
@@ -34,6 +35,7 @@ class Source(abc.ABC):
       class_names: one name a class; empty when unlabelled.
       num_classes: `len(class_names)`; 0 when unlabelled.
       multi_label: a label is a vector, int64 [num_classes]: 1 present, 0 absent, -1 does not count.
+      channels: of the decoded images: 3, RGB, or 1, grey.
     """
 
     def __init__(self, name: str, split: str, version: str, num_examples: int, class_names: Sequence[str]):
@@ -44,6 +46,7 @@ class Source(abc.ABC):
         self.class_names = tuple(class_names)
         self.num_classes = len(self.class_names)
         self.multi_label = False
+        self.channels = 3
 
     @abc.abstractmethod
     def tickets(self) -> tf.data.Dataset:
@@ -65,12 +68,15 @@ class Source(abc.ABC):
         """Labels of all records, int64 [num_examples], without decoding an image; [n, C] if multi-label."""
 
     def decode(self, image: tf.Tensor) -> tf.Tensor:
-        """A record's image -> uint8 [h, w, 3]."""
-        return decode_image(image)
+        """A record's image -> uint8 [h, w, channels]."""
+        return in_channels(decode_image(image), self.channels)
 
-    def decode_for_boxes(self, image: tf.Tensor, boxes: Boxes, side: int) -> tuple[tf.Tensor, tf.Tensor]:
+    def decode_for_boxes(
+        self, image: tf.Tensor, boxes: Boxes, size: ImageSize
+    ) -> tuple[tf.Tensor, tf.Tensor]:
         """The part of a record's image that holds the boxes, see `decoding.decode_for_boxes`."""
-        return decode_for_boxes(image, boxes, side)
+        pixels, inside = decode_for_boxes(image, boxes, size)
+        return in_channels(pixels, self.channels), inside
 
     def records(self) -> tf.data.Dataset:
         """All records in order, images still encoded."""
@@ -101,7 +107,7 @@ class Source(abc.ABC):
             labels=[row["label"] for row in rows],
             ids=[row["id"] for row in rows],
         )
-        part.multi_label = self.multi_label
+        part.multi_label, part.channels = self.multi_label, self.channels
         return part
 
 
@@ -168,7 +174,7 @@ class SubsetSource(IndexedSource):
             labels=whole.labels()[indices],
             ids=whole.ids()[indices],
         )
-        self.multi_label = whole.multi_label
+        self.multi_label, self.channels = whole.multi_label, whole.channels
         self._whole = whole
         with tf.device("CPU:0"):
             self._indices = tf.constant(indices, tf.int64)
@@ -177,10 +183,13 @@ class SubsetSource(IndexedSource):
         return self._whole.read(self._indices[index])
 
     def decode(self, image: tf.Tensor) -> tf.Tensor:
-        return self._whole.decode(image)
+        return in_channels(self._whole.decode(image), self.channels)
 
-    def decode_for_boxes(self, image: tf.Tensor, boxes: Boxes, side: int) -> tuple[tf.Tensor, tf.Tensor]:
-        return self._whole.decode_for_boxes(image, boxes, side)
+    def decode_for_boxes(
+        self, image: tf.Tensor, boxes: Boxes, size: ImageSize
+    ) -> tuple[tf.Tensor, tf.Tensor]:
+        pixels, inside = self._whole.decode_for_boxes(image, boxes, size)
+        return in_channels(pixels, self.channels), inside
 
 
 class MemorySource(IndexedSource):

@@ -9,7 +9,9 @@ from tf_simclr.errors import UsageError
 _FOLDER = "folder:"
 
 
-def open_source(dataset: str, split: str, data_dir: str = "", labels_csv: str = "") -> Source:
+def open_source(
+    dataset: str, split: str, data_dir: str = "", labels_csv: str = "", channels: int = 3
+) -> Source:
     """Opens one split of a data set.
 
     Args:
@@ -19,10 +21,17 @@ def open_source(dataset: str, split: str, data_dir: str = "", labels_csv: str = 
         folders several, joined by +.
       data_dir: where TFDS keeps its data; empty for TFDS's own default.
       labels_csv: a CSV of file,label for a folder; files are relative to PATH.
+      channels: 3, RGB, or 1: the images in grey.
 
     Raises:
       UsageError: unknown data set, folder or split, an empty split, data that can't be prepared, a bad CSV.
     """
+    source = _opened(dataset, split, data_dir, labels_csv)
+    source.channels = channels
+    return source
+
+
+def _opened(dataset: str, split: str, data_dir: str, labels_csv: str) -> Source:
     is_folder = dataset.startswith(_FOLDER)
     if labels_csv and not is_folder:
         raise UsageError(f"--labels={labels_csv} goes with --dataset=folder:PATH only, not with {dataset}")

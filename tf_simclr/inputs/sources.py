@@ -62,7 +62,8 @@ def optional_eval_source(config: Config) -> Source | None:
 
 def _open(config: Config, split: str, flag: str, labelled: bool, multi_label: bool = False) -> Source:
     config.require_dataset()
-    source = data.open_source(config.data.dataset, split, config.data.data_dir, config.data.labels)
+    wanted = config.data
+    source = data.open_source(wanted.dataset, split, wanted.data_dir, wanted.labels, wanted.channels)
     if labelled:
         _require_labels(source, f"--dataset={config.data.dataset} --{flag}={split}", multi_label)
     return source
