@@ -24,7 +24,7 @@ with epy.lazy_imports():
 COMMAND = Command(
     "distill",
     "train a student on what the classifier of --teacher says of images, with labels or without",
-    "data views encoder distillation optimization checkpoints devices run".split(),
+    "data views encoder distillation optimization extension checkpoints devices run".split(),
     {},  # the pretraining's settings (SimCLRv2 Sec. 3)
     found=("head",),
 )

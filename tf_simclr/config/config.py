@@ -37,7 +37,8 @@ class Config:
     """Everything a run depends on.
 
     `pretrained_by` is the content of config.json of the run that --checkpoint named, its own source within;
-    `taught_by` that of the run that --teacher named.
+    `taught_by` that of the run that --teacher named. `extended` holds (step, total, new total) of each
+    --extend of a run: the steps it had done, and the lengths before and after.
     """
 
     command: str
@@ -48,6 +49,7 @@ class Config:
     encoder: groups.Encoder = field(default_factory=groups.Encoder)
     head: groups.Head = field(default_factory=groups.Head)
     optimization: groups.Optimization = field(default_factory=groups.Optimization)
+    extension: groups.Extension = field(default_factory=groups.Extension)
     memory: groups.Memory = field(default_factory=groups.Memory)
     probe: groups.Probe = field(default_factory=groups.Probe)
     preview: groups.Preview = field(default_factory=groups.Preview)
@@ -69,6 +71,7 @@ class Config:
     run: groups.Run = field(default_factory=groups.Run)
     pretrained_by: Mapping[str, Any] | None = None
     taught_by: Mapping[str, Any] | None = None
+    extended: tuple[tuple[int, int, int], ...] = ()
 
     def __post_init__(self) -> None:
         for name, option, value in self.options():
@@ -76,6 +79,11 @@ class Config:
         _check_profiled(self.profile.profile_steps)
         if self.data.cache_dir and not self.data.cache_dataset:
             raise UsageError(f"--cache_dir={self.data.cache_dir} goes with --cache_dataset; give both")
+        if self.extension.extend and self.sweep.sweep:
+            raise UsageError(
+                "--extend trains one run longer, not a --sweep; give it with --model_dir=SWEEP/chosen and "
+                "--flagfile=SWEEP/chosen/flags.cfg"
+            )
 
     def require_model_dir(self) -> None:
         """UsageError where --model_dir is missing."""
@@ -134,7 +142,8 @@ class Config:
         if "method" in own:
             tree["method"] = {"name": methods.name_of(self.method), **tree["method"]}
         sources = {name: getattr(self, name) for name in SOURCES}
-        return tree | {name: source for name, source in sources.items() if source is not None}
+        tree |= {name: source for name, source in sources.items() if source is not None}
+        return tree | ({"extended": self.extended} if self.extended else {})
 
     def to_json(self, of: Collection[str] = ()) -> str:
         return json.dumps(self.to_tree(of), indent=2) + "\n"
@@ -146,10 +155,13 @@ class Config:
         Raises:
             KeyError: an option that this version does not know; missing ones take defaults.
         """
-        own = {name: group for name, group in tree.items() if name not in ("command", *SOURCES)}
+        own = {name: group for name, group in tree.items() if name not in ("command", "extended", *SOURCES)}
         values = {name: value for group in own.values() for name, value in group.items()}
         config = cls(
-            tree["command"], pretrained_by=tree.get("pretrained_by"), taught_by=tree.get("taught_by")
+            tree["command"],
+            pretrained_by=tree.get("pretrained_by"),
+            taught_by=tree.get("taught_by"),
+            extended=tuple((step, old, new) for step, old, new in tree.get("extended", ())),
         )
         if "method" in own:
             config = config.replace(method=values.pop("name"))

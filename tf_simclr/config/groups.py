@@ -188,6 +188,17 @@ class Optimization:
 
 
 @dataclasses.dataclass(frozen=True)
+class Extension:
+    """training longer"""
+
+    extend: bool = option(
+        False,
+        "train the run in --model_dir on to larger --train_epochs or --train_steps; its schedule ends there",
+        may_change=True,
+    )
+
+
+@dataclasses.dataclass(frozen=True)
 class Profile:
     """profile"""
 
