@@ -32,7 +32,8 @@ def taken_up(asked: Config, found: Config, path: epath.Path, command: Command) -
     others = differences(asked.replace(**of_length), found, command.stored_groups)
     images, extend = _images(path), asked.extension.extend
     old, new = found.steps(images).total, asked.steps(images).total
-    if others or not images or asked.sweep.sweep or (new <= old and not extend):
+    one_run = "extension" in command.groups and not asked.sweep.sweep
+    if others or not images or not one_run or (new <= old and not extend):
         raise UsageError(
             f"--model_dir={path} holds a run with other flags: {', '.join(different)}; give another folder"
         )
