@@ -46,10 +46,18 @@ def test_blur_and_solarisation_treat_every_channel_alike(layer: GaussianBlur | S
 
 @pytest.mark.parametrize("channels", [1, 13])
 def test_colour_distortion_says_that_it_needs_rgb(channels: int) -> None:
+    """When it is called, and before anything is traced: autograph would wrap the line into many."""
     images, layer = tf.zeros([2, 8, 8, channels]), ColorDistortion()
-    painted = tf.function(Augmentations([layer]))  # as the train step calls it
-    with pytest.raises(
-        UsageError, match=rf"needs RGB.* are {channels}: give --color_jitter_strength=0"
-    ) as error:
-        painted(images, tf.zeros([2, layer.num_uniforms]))
-    assert "\n" not in str(error.value)
+    painted = Augmentations(per_view=[[GaussianBlur()], [layer]])
+    encoder = tf.keras.Sequential([tf.keras.Input([8, 8, channels]), tf.keras.layers.Flatten()])
+    model = SimCLR(encoder, ProjectionHead(out_dim=4), painted)
+    for mistaken in (
+        lambda: layer(images, layer.draw(2, [0, 0])),
+        lambda: painted(images, tf.zeros([2, painted.num_uniforms])),
+        model.compile,
+    ):
+        with pytest.raises(
+            UsageError, match=rf"RGB.* are {channels}: give --color_jitter_strength=0"
+        ) as error:
+            mistaken()
+        assert "\n" not in str(error.value)

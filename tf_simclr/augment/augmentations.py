@@ -58,6 +58,12 @@ class Augmentations:
         """The same, not compiled: for a few images."""
         return Augmentations(jit_compile=False, per_view=self.per_view)
 
+    def require_channels(self, channels: int) -> None:
+        """UsageError where an operation is not for images of that many channels."""
+        for operation in (one for own in self.per_view for one in own):
+            if hasattr(operation, "require_channels"):
+                operation.require_channels(channels)
+
     def __call__(self, images: tf.Tensor, uniforms: tf.Tensor) -> tf.Tensor:
         """Augments images [B, H, W, C], uint8 or float32 in [0, 1], with uniforms [B, num_uniforms].
 

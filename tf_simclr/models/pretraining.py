@@ -86,6 +86,7 @@ class Pretraining(tf.keras.Model):
         `image_size` is what variables are created for where the encoder does not say.
         """
         image = example_image(self.encoder, image_size)
+        self.augmentations.require_channels(image.shape[-1])
         h = self.encoder(image)
         self.projection_head(h)
         if self.classifier is not None:

@@ -65,9 +65,7 @@ def augmentations(config: Config) -> Augmentations:
         made = Augmentations(per_view=augment.operations(settings.augmentations, config.method.num_views))
     else:
         made = Augmentations(_of_appendix_a(settings))
-    for operation in (one for view in made.per_view for one in view):
-        if isinstance(operation, ColorDistortion):
-            operation.require_channels(config.data.channels)
+    made.require_channels(config.data.channels)
     return made
 
 
