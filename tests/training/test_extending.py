@@ -196,6 +196,12 @@ def test_an_extended_run_that_was_stopped_equals_an_undisturbed_one(
     pretrain.pretrain(config.replace(**LONGER))
     assert_same_run(folder_of(config), folder_of(extended))
     assert settings_of(config)["extended"] == settings_of(extended)["extended"]
+    for step in (7, 9):  # as a kill before the first checkpoint of the extension would leave it
+        for path in (folder_of(config) / "checkpoints").glob(f"ckpt-{step}.*"):
+            path.unlink()
+    pretrain.pretrain(config.replace(**LONGER))
+    assert_same_run(folder_of(config), folder_of(extended))
+    assert settings_of(config)["extended"] == settings_of(extended)["extended"]
 
 
 @pytest.mark.slow
