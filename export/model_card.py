@@ -10,9 +10,9 @@ from tf_simclr.config import stored
 from tf_simclr.errors import UsageError
 
 _WHAT = {
-    "encoder": "{method} encoder: images [b, h, w, 3] float32 RGB in [0, 1] to h [b, {D}] float32.",
+    "encoder": "{method} encoder: {images} in [0, 1] to h [b, {D}] float32.",
     "projection_head": "{method} projection head: h [b, {D}] to projections z [b, {P}], float32.",
-    "classifier": "On a {method} encoder: images [b, h, w, 3] float32 RGB in [0, 1] to logits [b, {C}].",
+    "classifier": "On a {method} encoder: {images} in [0, 1] to logits [b, {C}].",
 }
 
 _CARD = """# {title}, step {step}
@@ -25,7 +25,7 @@ _CARD = """# {title}, step {step}
 | command | {command} |
 | encoder | {encoder} |
 | pretrained by | {pretrained_by} |
-| image size | {image_size} px |
+| image size | {image_size} px, {colour} |
 | top-1 | {top1} |
 | code | tf_simclr {version}, commit {commit} |
 | weights | {weights} |
@@ -61,7 +61,8 @@ _CITATION = """
 
 _BYTES = """
 `serving_bytes` takes encoded JPEG, PNG, GIF (first frame) or BMP files and prepares them as the run's
-evaluation does: shorter side, centre crop, {image_size} px. EXIF orientation is {exif}, as in training.
+evaluation does: shorter side, centre crop, {image_size} px, {colour}. EXIF orientation is {exif}, as in
+training.
 TIFF is refused, and WebP by TensorFlow 2.15 too: convert those, or give `serving_default` decoded images.
 """
 
@@ -73,7 +74,10 @@ def text(facts: Mapping[str, Any]) -> str:
     pretrained = stored.pretraining(config) or {}
     method = _method(pretrained)
     citation = method.citation if method is not None else ""
+    channels = facts.get("channels", 3)
+    colour = {1: "grey", 3: "RGB"}.get(channels, f"{channels} channels")
     sizes = {
+        "images": f"images [b, h, w, {channels}] float32 {colour}",
         "method": _title(config, pretrained, method),
         "D": facts["representation_dim"],
         "P": facts["projection_dim"],
@@ -90,18 +94,19 @@ def text(facts: Mapping[str, Any]) -> str:
         dataset=config.get("data", {}).get("dataset") or "unknown",
         command=config.get("command", "unknown"),
         image_size=facts["image_size"],
+        colour=colour,
         top1="unknown" if top1 is None else f"{top1:.2f} %",
         version=facts["versions"]["tf_simclr"],
         commit=facts["git_commit"] or "unknown",
         weights=_MOMENTUM if facts.get("momentum_encoder") else "as trained",
         sha=facts["weights_sha256"],
-        bytes="" if model == "projection_head" else _bytes(facts),
+        bytes="" if model == "projection_head" else _bytes(facts, colour),
     )
 
 
-def _bytes(facts: Mapping[str, Any]) -> str:
+def _bytes(facts: Mapping[str, Any], colour: str) -> str:
     exif = "applied" if facts.get("exif") == "apply" else "ignored"
-    return _BYTES.format(image_size=facts["image_size"], exif=exif)
+    return _BYTES.format(image_size=facts["image_size"], colour=colour, exif=exif)
 
 
 def _method(pretrained: Mapping[str, Any]) -> methods.Method | None:

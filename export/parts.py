@@ -15,6 +15,7 @@ import tensorflow as tf
 from export import signatures, verification
 from export.signatures import Preprocess
 from export.verify import TOLERANCE
+from tf_simclr.image_size import ImageSize, height_and_width
 
 
 @dataclasses.dataclass(frozen=True)
@@ -22,8 +23,8 @@ class Models:
     """What is exported and what its files say of it.
 
     Attributes:
-        encoder: images [b, h, w, 3] float32 in [0, 1] to h [b, D].
-        image_size: side of the run's images in pixels, for `serving_bytes`.
+        encoder: images [b, h, w, C] float32 in [0, 1] to h [b, D].
+        image_size: of the run's images, for `serving_bytes`.
         step: the run's step; it names the version.
         projection_head: h to z, with its layers in `dense_layers`; None: not exported.
         classifier: to logits, from head layer `head_layer`'s output; 0: from h. None: not exported.
@@ -34,10 +35,11 @@ class Models:
         git_commit: of the code that trained, where known.
         top1: measured accuracy in percent, where known.
         momentum: whether encoder and head are the method's moving averages of the trained ones.
+        channels: C of the images.
     """
 
     encoder: tf.keras.Model
-    image_size: int
+    image_size: ImageSize
     step: int
     projection_head: tf.keras.layers.Layer | None = None
     classifier: tf.keras.layers.Layer | None = None
@@ -50,6 +52,7 @@ class Models:
     git_commit: str | None = None
     top1: float | None = None
     momentum: bool = False
+    channels: int = 3
 
 
 @dataclasses.dataclass(frozen=True)
@@ -76,15 +79,15 @@ class Part:
 def build(models: Models, preprocess: Preprocess) -> dict[str, Part]:
     """The parts by the name of their folder: `encoder`, and `projection_head` and `classifier` if there.
 
-    `preprocess` maps an encoded image (scalar string) to [s, s, 3] float32 in [0, 1].
+    `preprocess` maps an encoded image (scalar string) to [H, W, C] float32 in [0, 1].
 
     Raises:
         RuntimeError: a copy that does not answer as the float32 layer that it is of.
     """
-    size = models.image_size
-    images = tf.constant(verification.image_cases(size)[0])
+    image = tf.TensorSpec([*height_and_width(models.image_size), models.channels])
+    images = tf.constant(verification.image_cases(*image.shape)[0])
     encoder = _equal_copy(models.encoder, images)
-    parts = {"encoder": _encoder(encoder, preprocess, size)}
+    parts = {"encoder": _encoder(encoder, preprocess, image)}
     h = encoder(images)
     features = [encoder]
     if models.projection_head is not None:
@@ -95,14 +98,15 @@ def build(models: Models, preprocess: Preprocess) -> dict[str, Part]:
         for layer in features[1:]:
             h = layer(h)
         classifier = _equal_copy(models.classifier, h)
-        parts["classifier"] = _classifier(features, classifier, preprocess, size)
+        parts["classifier"] = _classifier(features, classifier, preprocess, image)
     return parts
 
 
-def _encoder(encoder: tf.keras.Model, preprocess: Preprocess, size: int) -> Part:
+def _encoder(encoder: tf.keras.Model, preprocess: Preprocess, image: tf.TensorSpec) -> Part:
     call = in_order([encoder])
-    served = signatures.encoder_signatures(call, preprocess, size)
-    return Part(call, [encoder], signatures.IMAGES, served, verification.image_cases(size))
+    served = signatures.encoder_signatures(call, preprocess, image)
+    cases = verification.image_cases(*image.shape)
+    return Part(call, [encoder], signatures.images(image.shape[-1]), served, cases)
 
 
 def _head(head: tf.keras.layers.Layer, width: int) -> Part:
@@ -116,15 +120,16 @@ def _classifier(
     features: Sequence[tf.keras.layers.Layer],
     classifier: tf.keras.layers.Layer,
     preprocess: Preprocess,
-    size: int,
+    image: tf.TensorSpec,
 ) -> Part:
     represent = in_order(features)
 
     def call(images: tf.Tensor, training: bool) -> tf.Tensor:
         return classifier(represent(images, training))
 
-    served = signatures.classifier_signatures(call, preprocess, size)
-    return Part(call, [*features, classifier], signatures.IMAGES, served, verification.image_cases(size))
+    served = signatures.classifier_signatures(call, preprocess, image)
+    cases = verification.image_cases(*image.shape)
+    return Part(call, [*features, classifier], signatures.images(image.shape[-1]), served, cases)
 
 
 def in_order(layers: Sequence[tf.keras.layers.Layer]) -> signatures.Call:

@@ -23,7 +23,7 @@ from export.folders import versions
 from export.parts import Models, Part
 from export.signatures import Preprocess
 from export.verify import weights_sha256
-from tf_simclr.data.decoding import Decoding, decode_image
+from tf_simclr.data.decoding import Decoding, decode_image, in_channels
 from tf_simclr.data.views import evaluation_view
 from tf_simclr.evaluation.features import encoder_sha256
 
@@ -47,6 +47,7 @@ def export_run(
         git_commit=run.git_commit,
         top1=run.top1,
         momentum=run.momentum,
+        channels=run.config.data.channels,
     )
     return export_models(models, output_dir, overwrite=overwrite, formats=formats)
 
@@ -83,7 +84,7 @@ def _preprocess(models: Models) -> Preprocess:
     """The evaluation view that the run's own evaluation sees, of an encoded image."""
 
     def preprocess(image_bytes: tf.Tensor) -> tf.Tensor:
-        image = decode_image(image_bytes, Decoding(upright=models.upright))
+        image = in_channels(decode_image(image_bytes, Decoding(upright=models.upright)), models.channels)
         return evaluation_view(image, models.image_size, models.center_crop_fraction, models.resize_first)
 
     return preprocess
@@ -134,6 +135,7 @@ def _facts(part: Part, name: str, models: Models) -> dict[str, Any]:
         "model": name,
         "step": models.step,
         "image_size": models.image_size,
+        "channels": models.channels,
         "exif": "apply" if models.upright else "ignore",
         "center_crop_fraction": models.center_crop_fraction or 0.0,
         "resize_first": models.resize_first,

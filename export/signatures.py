@@ -13,10 +13,13 @@ from collections.abc import Callable, Mapping, Sequence
 import tensorflow as tf
 
 Call = Callable[[tf.Tensor, bool], tf.Tensor]
-Preprocess = Callable[[tf.Tensor], tf.Tensor]  # an encoded image to [s, s, 3] float32 in [0, 1]
+Preprocess = Callable[[tf.Tensor], tf.Tensor]  # an encoded image to [H, W, C] float32 in [0, 1]
 Signatures = Mapping[str, Callable[..., Mapping[str, tf.Tensor]]]
 
-IMAGES = tf.TensorSpec([None, None, None, 3], tf.float32, name="inputs")
+
+def images(channels: int, name: str = "inputs") -> tf.TensorSpec:
+    """The input of an encoder: [b, h, w, channels] float32."""
+    return tf.TensorSpec([None, None, None, channels], tf.float32, name=name)
 
 
 def vectors(width: int) -> tf.TensorSpec:
@@ -51,20 +54,20 @@ def _loss(layer: tf.keras.layers.Layer, index: int) -> Callable[[], tf.Tensor]:
     return tf.function(lambda: layer.losses[index], input_signature=[])
 
 
-def encoder_signatures(call: Call, preprocess: Preprocess, image_size: int) -> Signatures:
-    """`images` [b, h, w, 3] float32 in [0, 1], or `image_bytes` [b] string, to `default` [b, D]."""
-    outputs = _image_signatures(lambda images: {"default": call(images, False)}, preprocess, image_size)
+def encoder_signatures(call: Call, preprocess: Preprocess, image: tf.TensorSpec) -> Signatures:
+    """`images` [b, h, w, C] float32 in [0, 1], or `image_bytes` [b] string, to `default` [b, D]."""
+    outputs = _image_signatures(lambda images: {"default": call(images, False)}, preprocess, image)
     return {**outputs, "image_feature_vector": outputs["serving_default"]}
 
 
-def classifier_signatures(call: Call, preprocess: Preprocess, image_size: int) -> Signatures:
+def classifier_signatures(call: Call, preprocess: Preprocess, image: tf.TensorSpec) -> Signatures:
     """As the encoder's, to `default` (logits) and `probabilities`, both [b, classes]."""
 
     def outputs(images: tf.Tensor) -> Mapping[str, tf.Tensor]:
         logits = call(images, False)
         return {"default": logits, "probabilities": tf.nn.softmax(logits)}
 
-    return _image_signatures(outputs, preprocess, image_size)
+    return _image_signatures(outputs, preprocess, image)
 
 
 def head_signatures(call: Call, width: int) -> Signatures:
@@ -80,11 +83,9 @@ def head_signatures(call: Call, width: int) -> Signatures:
 def _image_signatures(
     outputs: Callable[[tf.Tensor], Mapping[str, tf.Tensor]],
     preprocess: Preprocess,
-    image_size: int,
+    image: tf.TensorSpec,
 ) -> Signatures:
-    image = tf.TensorSpec([image_size, image_size, 3], tf.float32)
-
-    @tf.function(input_signature=[tf.TensorSpec([None, None, None, 3], tf.float32, name="images")])
+    @tf.function(input_signature=[images(image.shape[-1], "images")])
     def serve_images(images: tf.Tensor) -> Mapping[str, tf.Tensor]:
         return outputs(images)
 

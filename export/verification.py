@@ -8,16 +8,17 @@ import numpy as np
 import tensorflow as tf
 
 from export.signatures import Preprocess
+from tf_simclr.image_size import ImageSize, height_and_width
 
 BATCHES = (1, 7)
 
 
-def image_cases(image_size: int) -> list[np.ndarray]:
-    """Images [b, h, w, 3] float32 in [0, 1]: batch 1 and 7, the run's size and one that is not square."""
-    sizes = ((image_size, image_size), (max(image_size * 3 // 4, 1), image_size))
+def image_cases(height: int, width: int, channels: int) -> list[np.ndarray]:
+    """Images [b, h, w, channels] float32 in [0, 1]: batch 1 and 7, the run's size and one less high."""
+    sizes = ((height, width), (max(height * 3 // 4, 1), width))
     generator = np.random.default_rng(0)
     return [
-        generator.integers(0, 256, (batch, *size, 3)).astype(np.float32) / 255
+        generator.integers(0, 256, (batch, *size, channels)).astype(np.float32) / 255
         for batch in BATCHES
         for size in sizes
     ]
@@ -65,9 +66,10 @@ def arrays(
     return {**found, "moves": moves}
 
 
-def encoded_images(preprocess: Preprocess, image_size: int) -> dict[str, np.ndarray]:
-    """Keys `jpeg`, `png`: files as uint8; `jpeg_image`, `png_image`: [s, s, 3] as evaluation sees it."""
-    height, width = image_size * 5 // 4 + 1, image_size * 3 // 2 + 1
+def encoded_images(preprocess: Preprocess, image_size: ImageSize) -> dict[str, np.ndarray]:
+    """Keys `jpeg`, `png`: files as uint8; `jpeg_image`, `png_image`: [H, W, C] as evaluation sees it."""
+    height, width = height_and_width(image_size)
+    height, width = height * 5 // 4 + 1, width * 3 // 2 + 1
     vertical, horizontal = np.mgrid[0:height, 0:width]
     waves = [np.sin(vertical / 3), np.cos(horizontal / 4), np.sin((vertical + horizontal) / 5)]
     picture = tf.constant((np.stack(waves, -1) * 127 + 128).astype(np.uint8))

@@ -22,7 +22,7 @@ ROOT = Path(__file__).resolve().parent.parent
 COMMANDS = ["pretrain", "linear_eval", "finetune", "evaluate", "knn", "label_efficiency", "import_official"]
 COMMANDS += ["transfer", "embed", "doctor", "distill", "predict", "search"]
 ROOMS = [
-    {"errors"},
+    {"errors", "image_size"},
     {"progress", "files", "lookup", "options"},
     {"replicas", "data", "augment", "optimizers"},
     {"objectives", "networks"},

@@ -24,7 +24,7 @@ with epy.lazy_imports():
 COMMAND = Command(
     "distill",
     "train a student on what the classifier of --teacher says of images, with labels or without",
-    "data views encoder distillation optimization checkpoints devices run".split(),
+    "data views encoder distillation optimization extension checkpoints devices run".split(),
     {},  # the pretraining's settings (SimCLRv2 Sec. 3)
     found=("head",),
 )
@@ -76,6 +76,11 @@ def _teacher(config: Config, source: data.Source, test: data.Source | None) -> r
         raise UsageError(
             f"--image_size={config.data.image_size}: the classifier of --teacher is of images of "
             f"{teacher.config.data.image_size} px, and is shown the student's; leave it out"
+        )
+    if config.data.channels != teacher.config.data.channels:
+        raise UsageError(
+            f"--channels={config.data.channels}: the classifier of --teacher is of images of "
+            f"{teacher.config.data.channels}, and is shown the student's; leave it out"
         )
     if config.distillation.label_weight and not source.num_classes:
         raise UsageError(

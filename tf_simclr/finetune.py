@@ -26,7 +26,7 @@ _OWN = "labels freezing selection sweep repeats"
 COMMAND = Command(
     "finetune",
     "train encoder and classifier on a fraction of the labels; from scratch without --checkpoint",
-    f"data views encoder head optimization {_OWN} checkpoints devices run".split(),
+    f"data views encoder head optimization extension {_OWN} checkpoints devices run".split(),
     {
         "optimizer": "nesterov",
         "learning_rate": 0.05,

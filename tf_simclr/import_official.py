@@ -48,6 +48,7 @@ def import_official(config: Config) -> dict[str, Any]:
 
 def complete(config: Config, source: official.OfficialCheckpoint) -> Config:
     """The configuration with what the variables say; data set and image size are guessed where not given."""
+    _require_square_rgb(config)
     found = source.architecture()
     config = config.replace(**found.flags())
     if found.stem == "cifar" and config.data.image_size == 224:
@@ -61,6 +62,16 @@ def complete(config: Config, source: official.OfficialCheckpoint) -> Config:
             f"--source={config.imported.source} has {layers} layers"
         )
     return config
+
+
+def _require_square_rgb(config: Config) -> None:
+    wanted = config.data
+    if wanted.channels != 3:
+        raise UsageError(f"--channels={wanted.channels}: the authors' models take RGB; leave it out")
+    if not isinstance(wanted.image_size, int):
+        raise UsageError(
+            f"--image_size={wanted.image_size}: the authors' models are of square images; give one number"
+        )
 
 
 def filled_parts(config: Config, source: official.OfficialCheckpoint) -> dict[str, tf.keras.layers.Layer]:

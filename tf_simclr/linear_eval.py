@@ -24,7 +24,7 @@ with epy.lazy_imports():
 COMMAND = Command(
     "linear_eval",
     "train a linear classifier on a frozen encoder and test it",
-    "data views encoder head optimization labels repeats checkpoints devices run".split(),
+    "data views encoder head optimization extension labels repeats checkpoints devices run".split(),
     {
         "optimizer": "nesterov",
         "learning_rate": 0.1,

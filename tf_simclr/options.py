@@ -16,6 +16,8 @@ def option(default: Any, help: str, **rules: Any) -> Any:
 
     Rules: `choices`; `minimum`, `maximum`, `above`, `below` (bounds); `form` (what a text must look like: a
     regular expression, and how to say it; empty passes); `distinct` (parts between commas differ);
+    `read` (makes the
+    value of a flag's text) and `measure` (the number of it that the bounds are for), ValueError on nonsense;
     `inherited` (a run given by --checkpoint supplies it), `inherited_by` (to these commands alone);
     `architecture` (inherited, and contradicting the checkpoint is an error); `may_change` (a resumed run may
     set it anew).
@@ -41,11 +43,15 @@ def check(name: str, value: Any, rules: Mapping[str, Any]) -> None:
             raise UsageError(f"--{name}={value}: give different ones between commas")
     if "choices" in rules and value not in rules["choices"]:
         raise UsageError(f"--{name}={value}: choose one of {', '.join(map(str, rules['choices']))}")
-    if "minimum" in rules and value < rules["minimum"]:
+    try:
+        number = rules["measure"](value) if "measure" in rules else value
+    except ValueError as error:
+        raise UsageError(f"--{name}={value}: {error}") from error
+    if "minimum" in rules and number < rules["minimum"]:
         raise UsageError(f"--{name}={value}: must be at least {rules['minimum']}")
-    if "maximum" in rules and value > rules["maximum"]:
+    if "maximum" in rules and number > rules["maximum"]:
         raise UsageError(f"--{name}={value}: must be at most {rules['maximum']}")
-    if "above" in rules and value <= rules["above"]:
+    if "above" in rules and number <= rules["above"]:
         raise UsageError(f"--{name}={value}: must be greater than {rules['above']}")
     if "below" in rules and value >= rules["below"]:
         raise UsageError(f"--{name}={value}: must be less than {rules['below']}")

@@ -23,7 +23,7 @@ _VIEWS, _RUN = "data views augmentation", "probe preview checkpoints devices pro
 COMMAND = Command(
     "pretrain",
     "pretrain an encoder on unlabelled images; labels only feed the online classifier",
-    f"{_VIEWS} encoder head method optimization memory {_RUN}".split(),
+    f"{_VIEWS} encoder head method optimization extension memory {_RUN}".split(),
     {},
 )
 
@@ -37,6 +37,7 @@ def pretrain(config: Config) -> dict[str, Any] | None:
     source = inputs.train_source(config, labelled=config.method.needs_labels)
     config.method.check_data(source.num_examples)
     config = inputs.with_fitting_batch(config, source.num_examples)
+    build.augmentations(config)  # what is wrong with them is said before there is a folder
     run = runs.RunFolder.open(config, COMMAND)
     test = inputs.optional_eval_source(config)
     steps = config.steps(source.num_examples)
@@ -49,7 +50,7 @@ def pretrain(config: Config) -> dict[str, Any] | None:
 
     batches = inputs.pretraining_batches(config, source, model.augmentations.num_uniforms)
     probes = probe.watchers(config, model, steps, run)
-    epochs = between_epochs.watchers(config, model, source, steps)
+    epochs = between_epochs.watchers(run.config, model, source, steps)
     spread = collapse.watchers(config, model, source, steps, run)
     speed = training.fit(
         model, batches, steps, run, lambda start: [*epochs(start), *probes(start), *spread(start)]

@@ -118,6 +118,26 @@ def test_auto_stem_follows_the_checkpoint_not_the_new_image_size(run_folder: Pat
     assert parse(knn.COMMAND, f"--checkpoint={run_folder}", "--image_size=96").stem == "cifar"
 
 
+def test_a_square_is_a_number_and_another_size_its_text() -> None:
+    sizes = {"96": 96, "96x96": 96, "96x160": "96x160", "0096x160": "96x160"}
+    for text, value in sizes.items():
+        config = parse(pretrain.COMMAND, f"--image_size={text}")
+        assert config.data.image_size == value
+        assert json.loads(config.to_json())["data"]["image_size"] == value
+    assert parse(pretrain.COMMAND, "--image_size=32x160").stem == "cifar"
+    assert parse(pretrain.COMMAND, "--image_size=64x160").stem == "imagenet"
+
+
+def test_size_and_channels_come_from_the_checkpoint(tmp_path: Path) -> None:
+    kept = Config("pretrain").replace(dataset="digits", image_size="8x16", channels=1)
+    (tmp_path / "config.json").write_text(kept.to_json())
+    config = parse(knn.COMMAND, f"--checkpoint={tmp_path}")
+    assert (config.data.image_size, config.data.channels) == ("8x16", 1)
+    assert parse(knn.COMMAND, f"--checkpoint={tmp_path}", "--image_size=9x9").data.image_size == 9
+    with pytest.raises(UsageError, match=r"is --channels=1; you asked for --channels=3"):
+        parse(knn.COMMAND, f"--checkpoint={tmp_path}", "--channels=3")
+
+
 def test_contradicting_the_checkpoints_architecture_is_an_error(run_folder: Path) -> None:
     with pytest.raises(UsageError, match=r"resnet_depth=18.*asked for --resnet_depth=50"):
         parse(knn.COMMAND, f"--checkpoint={run_folder}", "--resnet_depth=50")
@@ -135,6 +155,9 @@ def test_contradicting_the_checkpoints_architecture_is_an_error(run_folder: Path
         (["--nouse_blur=1"], "--nouse_blur=1 does not take an argument"),
         (["--temperature=0"], "--temperature=0.0: must be greater than 0"),
         (["--resnet_depth=19"], "choose one of 18, 34, 50"),
+        (["--image_size=wide"], "--image_size=wide: give a number of pixels, or HEIGHTxWIDTH"),
+        (["--image_size=3x96"], "--image_size=3x96: must be at least 4"),
+        (["--channels=13"], "--channels=13: choose one of 1, 3"),
         (["stray"], "stray"),
         (["--flagfile=/no/such/file"], "/no/such/file"),
         (["--checkpoint=/no/such/run"], "config.json is missing"),

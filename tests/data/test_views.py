@@ -16,8 +16,8 @@ from tf_simclr.data.views import (
     CROP_UNIFORMS,
     VIEW_UNIFORMS,
     evaluation_view,
-    limit_shorter_side,
     random_crop_box,
+    shrink_to_cover,
     to_uint8,
     view_boxes,
     views_of_boxes,
@@ -180,8 +180,8 @@ def test_an_animation_gives_its_first_frame() -> None:
 
 
 def test_only_larger_images_are_shrunk() -> None:
-    assert limit_shorter_side(_gradient_image(60, 90), 40).shape == (40, 60, 3)
-    assert limit_shorter_side(_gradient_image(40, 90), 40).shape == (40, 90, 3)
+    assert shrink_to_cover(_gradient_image(60, 90), 40).shape == (40, 60, 3)
+    assert shrink_to_cover(_gradient_image(40, 90), 40).shape == (40, 90, 3)
 
 
 @settings(max_examples=40, deadline=None)

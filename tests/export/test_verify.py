@@ -19,7 +19,7 @@ import tensorflow as tf
 from export import saved_model, signatures, verify
 from export.parts import Models, Part
 from export.saved_model import export_models
-from export.signatures import IMAGES
+from export.signatures import images
 from tf_simclr.models import LinearClassifier
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -130,7 +130,7 @@ def answers(change: Callable[[tf.Tensor], tf.Tensor]) -> Callable[[Any], None]:
             return change(live(inputs, training=training))
 
         for training in (False, True):
-            traced.get_concrete_function(IMAGES, training=training)
+            traced.get_concrete_function(images(3), training=training)
         root.__call__ = traced
 
     return breaks
@@ -154,7 +154,7 @@ def keeps_statistics(root: Any) -> None:
         return outputs
 
     for training in (False, True):
-        traced.get_concrete_function(IMAGES, training=training)
+        traced.get_concrete_function(images(3), training=training)
     root.__call__ = traced
 
 
@@ -170,7 +170,7 @@ def moves_statistics(root: Any) -> None:
         return outputs
 
     for training in (False, True):
-        traced.get_concrete_function(IMAGES, training=training)
+        traced.get_concrete_function(images(3), training=training)
     root.__call__ = traced
 
 

@@ -21,7 +21,7 @@ class Operation(Protocol):
         """Numbers [..., num_uniforms] as factors, each [...]."""
 
     def __call__(self, images: tf.Tensor, factors: dict[str, tf.Tensor]) -> tf.Tensor:
-        """Images [B, H, W, 3], uint8 or float32 in [0, 1], to float32 in [0, 1]."""
+        """Images [B, H, W, C], uint8 or float32 in [0, 1], to float32 in [0, 1]."""
 
     def compiled(self) -> Any:
         """The same call, compiled by XLA; an operation may be without."""
@@ -58,13 +58,19 @@ class Augmentations:
         """The same, not compiled: for a few images."""
         return Augmentations(jit_compile=False, per_view=self.per_view)
 
+    def require_channels(self, channels: int) -> None:
+        """UsageError where an operation is not for images of that many channels."""
+        for operation in (one for own in self.per_view for one in own):
+            if hasattr(operation, "require_channels"):
+                operation.require_channels(channels)
+
     def __call__(self, images: tf.Tensor, uniforms: tf.Tensor) -> tf.Tensor:
-        """Augments images [B, H, W, 3], uint8 or float32 in [0, 1], with uniforms [B, num_uniforms].
+        """Augments images [B, H, W, C], uint8 or float32 in [0, 1], with uniforms [B, num_uniforms].
 
         Where views differ, B is a multiple of their number, all of view a first.
 
         Returns:
-            float32 images [B, H, W, 3] in [0, 1].
+            float32 images [B, H, W, C] in [0, 1].
         """
         if len(self._painters) == 1:
             return _painted(self._painters[0], images, uniforms)

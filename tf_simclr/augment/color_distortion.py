@@ -122,15 +122,27 @@ class ColorDistortion:
         return self.factors_from_uniforms(tf.random.stateless_uniform([batch_size, self.num_uniforms], seed))
 
     def __call__(self, images: tf.Tensor, factors: Factors) -> tf.Tensor:
-        """Distorts images [B, H, W, 3], uint8 or float32 in [0, 1], to float32 in [0, 1].
+        """Distorts RGB images [B, H, W, 3], uint8 or float32 in [0, 1], to float32 in [0, 1].
 
         Those drawn for nothing pass bit for bit.
+
+        Raises:
+            UsageError: images of other than three channels.
         """
+        self.require_channels(images.shape[-1])
         *pieces, last = self._pieces_fixed(factors) if self.order == "fixed" else self._pieces_random(factors)
         jittered = images
         for piece in pieces:
             jittered = self._jitter(jittered, piece)
         return self._finish(images, jittered, last, factors["jitter"], factors["grey"])
+
+    def require_channels(self, channels: int | None) -> None:
+        """UsageError unless there are three (None: not known): hue, saturation and grey are of RGB."""
+        if channels not in (3, None):
+            raise UsageError(
+                f"the colour distortion needs RGB, channels of the images are {channels}: give "
+                "--color_jitter_strength=0, or no color in --augmentations"
+            )
 
     def compiled(self) -> ColorDistortion:
         """The same, compiled by XLA in pieces that convert to HSV once at most.

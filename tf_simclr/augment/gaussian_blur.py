@@ -54,7 +54,7 @@ class GaussianBlur:
         return self.factors_from_uniforms(tf.random.stateless_uniform([batch_size, self.num_uniforms], seed))
 
     def __call__(self, images: tf.Tensor, factors: dict[str, tf.Tensor]) -> tf.Tensor:
-        """Blurs images [B, H, W, 3], uint8 or float32 in [0, 1], of static H and W, to float32.
+        """Blurs images [B, H, W, C], uint8 or float32 in [0, 1], of static H and W, to float32.
 
         Those not drawn pass bit for bit.
         """
@@ -65,7 +65,7 @@ class GaussianBlur:
             return images
         kernels = self._get_kernel(factors["sigma"][:, tf.newaxis], 2 * radius + 1)  # [B, 2 radius + 1]
         kernels /= tf.reduce_sum(kernels, axis=1, keepdims=True)  # get_kernel divides by the batch's sum
-        planes = tf.transpose(images, [0, 3, 1, 2])  # [B, 3, H, W]
+        planes = tf.transpose(images, [0, 3, 1, 2])  # [B, C, H, W]
         planes = _band_matrices(kernels, height) @ planes @ _band_matrices(kernels, width)
         blurred = tf.transpose(planes, [0, 2, 3, 1])
         return tf.where(factors["blur"][:, tf.newaxis, tf.newaxis, tf.newaxis], blurred, images)

@@ -42,7 +42,7 @@ class Solarization:
         return self.factors_from_uniforms(tf.random.stateless_uniform([batch_size, self.num_uniforms], seed))
 
     def __call__(self, images: tf.Tensor, factors: dict[str, tf.Tensor]) -> tf.Tensor:
-        """Solarises images [B, H, W, 3], uint8 or float32 in [0, 1]; those not drawn pass bit for bit."""
+        """Solarises images [B, H, W, C], uint8 or float32 in [0, 1]; those not drawn pass bit for bit."""
         images = as_float(images)
         drawn = {"thresholds": tf.constant(255.0 * self.threshold), "additions": tf.constant(0.0)}
         solarized = self._solarize.augment_images(images, drawn)  # KerasCV counts to 255

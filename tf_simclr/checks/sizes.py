@@ -12,6 +12,7 @@ import tensorflow as tf
 
 from tf_simclr.config import Config
 from tf_simclr.devices.strategies import check_batch
+from tf_simclr.image_size import height_and_width
 from tf_simclr.methods import name_of
 from tf_simclr.models import BatchNorm
 from tf_simclr.replicas.traffic import all_reduce
@@ -59,7 +60,8 @@ def of(config: Config, replicas: int) -> Sizes:
     encoder, head = build.encoder(config), build.projection_head(config)
     head(tf.keras.Input([encoder.output_dim]))
     trained = parameters([*encoder.trainable_variables, *head.trainable_variables])
-    images, side = config.optimization.train_batch_size, config.data.image_size
+    images = config.optimization.train_batch_size
+    image = tf.TensorShape([1, *height_and_width(config.data.image_size), config.data.channels])
     own = images // replicas
     num_views = config.method.num_views
     chunk = config.method.encoded_views * own // config.memory.micro_batches
@@ -71,8 +73,8 @@ def of(config: Config, replicas: int) -> Sizes:
         parameters=trained,
         weights=_FLOAT * trained,
         optimizer=_FLOAT * trained * (2 if config.optimization.optimizer in ("adam", "lamb") else 1),
-        activations=chunk * _kept_bytes_of_one_view(encoder, side),
-        views=num_views * own * side * side * 3 * _FLOAT,
+        activations=chunk * _kept_bytes_of_one_view(encoder, image),
+        views=num_views * own * image.num_elements() * _FLOAT,
         loss=method.loss,
         state=method.state,
         exchanged_gradients=all_reduce(_FLOAT * trained, replicas),
@@ -107,12 +109,12 @@ def report(config: Config) -> str:
     return "\n".join([heading, *(f"  {name:<32}{value:>12}" for name, value in lines)])
 
 
-def _kept_bytes_of_one_view(encoder: tf.keras.Model, side: int) -> int:
+def _kept_bytes_of_one_view(encoder: tf.keras.Model, image: tf.TensorShape) -> int:
     @tf.function
     def forward(images: tf.Tensor) -> tf.Tensor:
         return encoder(images, training=True)
 
-    graph = forward.get_concrete_function(tf.TensorSpec([1, side, side, 3], tf.float32)).graph
+    graph = forward.get_concrete_function(tf.TensorSpec(image, tf.float32)).graph
     kept = [operation.outputs[0] for operation in graph.get_operations() if operation.type in KEPT]
     return sum((tensor.shape.num_elements() or 0) * tensor.dtype.size for tensor in kept)
 

@@ -14,6 +14,7 @@ from typing import Any
 from tf_simclr import methods
 from tf_simclr.config import groups
 from tf_simclr.errors import UsageError
+from tf_simclr.image_size import shorter_side
 from tf_simclr.methods.method import Method
 from tf_simclr.methods.simclr import SimCLR
 from tf_simclr.options import check, options_of
@@ -36,7 +37,8 @@ class Config:
     """Everything a run depends on.
 
     `pretrained_by` is the content of config.json of the run that --checkpoint named, its own source within;
-    `taught_by` that of the run that --teacher named.
+    `taught_by` that of the run that --teacher named. `extended` holds (step, total, new total) of each
+    --extend of a run: the steps it had done, and the lengths before and after.
     """
 
     command: str
@@ -47,6 +49,7 @@ class Config:
     encoder: groups.Encoder = field(default_factory=groups.Encoder)
     head: groups.Head = field(default_factory=groups.Head)
     optimization: groups.Optimization = field(default_factory=groups.Optimization)
+    extension: groups.Extension = field(default_factory=groups.Extension)
     memory: groups.Memory = field(default_factory=groups.Memory)
     probe: groups.Probe = field(default_factory=groups.Probe)
     preview: groups.Preview = field(default_factory=groups.Preview)
@@ -70,6 +73,7 @@ class Config:
     run: groups.Run = field(default_factory=groups.Run)
     pretrained_by: Mapping[str, Any] | None = None
     taught_by: Mapping[str, Any] | None = None
+    extended: tuple[tuple[int, int, int], ...] = ()
 
     def __post_init__(self) -> None:
         for name, option, value in self.options():
@@ -79,6 +83,11 @@ class Config:
             raise UsageError(f"--cache_dir={self.data.cache_dir} goes with --cache_dataset; give both")
         if self.predicting.export and self.checkpoints.checkpoint:
             raise UsageError("--checkpoint and --export each name a classifier: give one of them")
+        if self.extension.extend and self.sweep.sweep:
+            raise UsageError(
+                "--extend trains one run longer, not a --sweep; give it with --model_dir=SWEEP/chosen and "
+                "--flagfile=SWEEP/chosen/flags.cfg"
+            )
 
     def require_model_dir(self) -> None:
         """UsageError where --model_dir is missing."""
@@ -123,7 +132,7 @@ class Config:
         """The stem that `auto` stands for: App. B.9's below 64 px."""
         if self.encoder.stem != "auto":
             return self.encoder.stem
-        return "cifar" if self.data.image_size < 64 else "imagenet"
+        return "cifar" if shorter_side(self.data.image_size) < 64 else "imagenet"
 
     def steps(self, num_examples: int) -> Steps:
         """Durations in steps, by the authors' rounding: floor(N * epochs / B) + 1 and floor(W * N / B)."""
@@ -149,7 +158,8 @@ class Config:
         if "method" in own:
             tree["method"] = {"name": methods.name_of(self.method), **tree["method"]}
         sources = {name: getattr(self, name) for name in SOURCES}
-        return tree | {name: source for name, source in sources.items() if source is not None}
+        tree |= {name: source for name, source in sources.items() if source is not None}
+        return tree | ({"extended": self.extended} if self.extended else {})
 
     def to_json(self, of: Collection[str] = ()) -> str:
         return json.dumps(self.to_tree(of), indent=2) + "\n"
@@ -161,10 +171,13 @@ class Config:
         Raises:
             KeyError: an option that this version does not know; missing ones take defaults.
         """
-        own = {name: group for name, group in tree.items() if name not in ("command", *SOURCES)}
+        own = {name: group for name, group in tree.items() if name not in ("command", "extended", *SOURCES)}
         values = {name: value for group in own.values() for name, value in group.items()}
         config = cls(
-            tree["command"], pretrained_by=tree.get("pretrained_by"), taught_by=tree.get("taught_by")
+            tree["command"],
+            pretrained_by=tree.get("pretrained_by"),
+            taught_by=tree.get("taught_by"),
+            extended=tuple((step, old, new) for step, old, new in tree.get("extended", ())),
         )
         if "method" in own:
             config = config.replace(method=values.pop("name"))

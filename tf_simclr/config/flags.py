@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from absl import flags
@@ -166,7 +166,9 @@ def _define(
     text = rules["help"]
     if "choices" in rules:
         text += f" ({', '.join(map(str, rules['choices']))})"
-    if isinstance(default, bool):
+    if "read" in rules:
+        flags.DEFINE(_Reader(rules["read"]), name, default, text, values, flags.ArgumentSerializer(), section)
+    elif isinstance(default, bool):
         flags.DEFINE_flag(flags.BooleanFlag(name, default, text), values, section)
     elif isinstance(default, int):
         flags.DEFINE(flags.IntegerParser(), name, default, text, values, flags.ArgumentSerializer(), section)
@@ -174,6 +176,17 @@ def _define(
         flags.DEFINE(flags.FloatParser(), name, default, text, values, flags.ArgumentSerializer(), section)
     else:
         flags.DEFINE(flags.ArgumentParser(), name, default, text, values, flags.ArgumentSerializer(), section)
+
+
+class _Reader(flags.ArgumentParser):
+    """Of an option that makes its value itself."""
+
+    def __init__(self, read: Callable[[str], Any]) -> None:
+        super().__init__()
+        self._read = read
+
+    def parse(self, argument: Any) -> Any:
+        return self._read(str(argument))
 
 
 def _to_config(command: Command, values: flags.FlagValues) -> Config:

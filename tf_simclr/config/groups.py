@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 
+from tf_simclr.image_size import read_size, shorter_side
 from tf_simclr.options import option
 
 _NUMBERS = (r"[^,]+(,[^,]+)*", "numbers separated by commas")
@@ -37,9 +38,15 @@ class Data:
     holdout_seed: int = option(
         0, "which images --holdout takes, whatever --seed is", minimum=0, inherited=True
     )
-    image_size: int = option(
-        224, "side of the square images given to the encoder, in pixels", minimum=4, inherited=True
+    image_size: int | str = option(
+        224,
+        "side of the square images given to the encoder, in pixels; HxW: height and width",
+        read=read_size,
+        measure=shorter_side,
+        minimum=4,
+        inherited=True,
     )
+    channels: int = option(3, "channels of the images: RGB, or 1 for grey", choices=[1, 3], architecture=True)
     exif: str = option(
         "ignore",
         "EXIF orientation of JPEG, PNG and WebP; apply turns the images upright",
@@ -60,7 +67,7 @@ class Data:
         inherited_by=("evaluate", "predict"),
     )
     cache_dataset: bool = option(
-        False, "decode every image once, to uint8 with a shorter side of 1.15 * image_size at most"
+        False, "decode every image once, to uint8 of no more pixels than cover 1.15 * image_size"
     )
     cache_dir: str = option(
         "",
@@ -194,6 +201,17 @@ class Optimization:
         100, "length of training, in epochs: floor(images * epochs / batch) + 1 steps", minimum=0
     )
     train_steps: int = option(0, "length of training, in steps; wins over epochs; 0: by epochs", minimum=0)
+
+
+@dataclasses.dataclass(frozen=True)
+class Extension:
+    """training longer"""
+
+    extend: bool = option(
+        False,
+        "train the run in --model_dir on to larger --train_epochs or --train_steps; its schedule ends there",
+        may_change=True,
+    )
 
 
 @dataclasses.dataclass(frozen=True)

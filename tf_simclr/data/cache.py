@@ -11,37 +11,39 @@ from etils import epath
 
 from tf_simclr.data.decoding import Boxes, boxes_in
 from tf_simclr.data.records import IndexedSource, MemorySource, Record, Source
-from tf_simclr.data.views import limit_shorter_side
+from tf_simclr.data.views import shrink_to_cover
 from tf_simclr.errors import UsageError
 from tf_simclr.files import write_npz, write_whole
+from tf_simclr.image_size import ImageSize, height_and_width, read_size
 from tf_simclr.progress import progress_bar
 
-_CACHED_SIDE = 1.15  # shorter side of a cached image, in units of the image size
+_CACHED_SIZE = 1.15  # that a cached image covers, in units of the image size
 _FILES_A_FOLDER = 1000
 _FORMAT = "1"  # of the pixels and their files: another one reads none of the old files
 
 
-def cached(source: Source, image_size: int, folder: str = "") -> IndexedSource:
-    """The source decoded once, as uint8, the shorter side at most 1.15 * image_size.
+def cached(source: Source, image_size: ImageSize, folder: str = "") -> IndexedSource:
+    """The source decoded once, as uint8, shrunk as far as an image covers 1.15 * image_size.
 
     Crops are then taken from the shrunken image: the smallest ones are enlarged from fewer pixels.
 
     Args:
-      image_size: side of the views that will be taken, in pixels.
+      image_size: of the views that will be taken.
       folder: where to keep the pixels, a file an image, for this and later runs; empty: in memory.
 
     Raises:
       UsageError: the folder cannot be written.
     """
-    side = round(_CACHED_SIDE * image_size)
+    height, width = (round(_CACHED_SIZE * side) for side in height_and_width(image_size))
+    size = read_size(f"{height}x{width}")
     if not folder:
-        images, labels, ids = zip(*_decoded(source, side), strict=True)
+        images, labels, ids = zip(*_decoded(source, size), strict=True)
         return _as(source, _DecodedInMemory(*_described(source), images=images, labels=labels, ids=ids))
-    path = epath.Path(folder) / _key(source, side)
+    path = epath.Path(folder) / _key(source, size)
     index = path / "index.npz"
     try:
         if not index.exists():
-            _write(source, side, path, index)
+            _write(source, size, path, index)
         with index.open("rb") as file, np.load(file, allow_pickle=False) as stored:
             labels, ids = stored["labels"], stored["ids"].tolist()
         return _as(source, _DecodedInFiles(*_described(source), root=str(path), labels=labels, ids=ids))
@@ -55,9 +57,11 @@ class _Decoded(Source):
     """Records whose image is a serialized tensor of pixels."""
 
     def decode(self, image: tf.Tensor) -> tf.Tensor:
-        return tf.ensure_shape(tf.io.parse_tensor(image, tf.uint8), [None, None, 3])
+        return tf.ensure_shape(tf.io.parse_tensor(image, tf.uint8), [None, None, self.channels])
 
-    def decode_for_boxes(self, image: tf.Tensor, boxes: Boxes, side: int) -> tuple[tf.Tensor, tf.Tensor]:
+    def decode_for_boxes(
+        self, image: tf.Tensor, boxes: Boxes, size: ImageSize
+    ) -> tuple[tf.Tensor, tf.Tensor]:
         return boxes_in(self.decode(image), boxes)
 
 
@@ -79,15 +83,17 @@ def _described(source: Source) -> tuple[Any, ...]:
 
 
 def _as(source: Source, decoded: IndexedSource) -> IndexedSource:
-    decoded.multi_label = source.multi_label
+    decoded.multi_label, decoded.channels = source.multi_label, source.channels
     return decoded
 
 
-def _key(source: Source, side: int) -> str:
+def _key(source: Source, size: int | str) -> str:
     """Name of the folder for all that the pixels depend on."""
-    parts = [_FORMAT, source.name, source.split, source.version, str(source.num_examples), str(side)]
+    parts = [_FORMAT, source.name, source.split, source.version, str(source.num_examples), str(size)]
     if source.decoding.upright:
         parts.append("upright")
+    if source.channels == 1:
+        parts.append("grey")
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]
 
 
@@ -96,24 +102,24 @@ def _file(root: str, index: tf.Tensor) -> tf.Tensor:
     return tf.strings.join([root, "/", folder, "/", name])
 
 
-def _write(source: Source, side: int, path: epath.Path, index: epath.Path) -> None:
+def _write(source: Source, size: int | str, path: epath.Path, index: epath.Path) -> None:
     """Writes a file an image and, last, the index: without it the folder counts as empty."""
     for number in range(0, source.num_examples, _FILES_A_FOLDER):
         (path / str(number // _FILES_A_FOLDER)).mkdir(parents=True, exist_ok=True)
     labels, ids = [], []
-    for number, (image, label, name) in enumerate(_decoded(source, side)):
+    for number, (image, label, name) in enumerate(_decoded(source, size)):
         write_whole(path / str(number // _FILES_A_FOLDER) / str(number), image)
         labels.append(label)
         ids.append(name)
     write_npz(index, labels=np.array(labels), ids=np.array(ids, np.bytes_))
 
 
-def _decoded(source: Source, side: int) -> Any:
+def _decoded(source: Source, size: int | str) -> Any:
     """(serialized pixels, label, id) of every record, in order."""
 
     def decoded(ticket: Any) -> Record:
         record = source.fetch(ticket)
-        pixels = limit_shorter_side(source.decode(record["image"]), side)
+        pixels = shrink_to_cover(source.decode(record["image"]), size)
         return {**record, "image": tf.io.serialize_tensor(pixels)}
 
     records = source.tickets().map(decoded, num_parallel_calls=tf.data.AUTOTUNE).prefetch(tf.data.AUTOTUNE)

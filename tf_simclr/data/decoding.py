@@ -8,6 +8,7 @@ from collections.abc import Callable
 import tensorflow as tf
 
 from tf_simclr.data import exif, pillow_decoding
+from tf_simclr.image_size import ImageSize, height_and_width
 
 _JPEG_RATIOS = (1, 2, 4, 8)  # libjpeg shrinks by these while it decodes
 
@@ -49,58 +50,65 @@ def _decode_stored(encoded: tf.Tensor, how: Decoding) -> tf.Tensor:
     return tf.cond(pillow, lambda: pillow_decoding.decode(encoded), by_tensorflow)
 
 
+def in_channels(image: tf.Tensor, channels: int) -> tf.Tensor:
+    """uint8 [h, w, C] as it is; RGB that is to have one channel as luma (ITU-R 601), exact where grey."""
+    return tf.image.rgb_to_grayscale(image) if channels < image.shape[-1] else image
+
+
 def decode_for_boxes(
-    encoded: tf.Tensor, boxes: Boxes, side: int, how: Decoding = Decoding()
+    encoded: tf.Tensor, boxes: Boxes, size: ImageSize, how: Decoding = Decoding()
 ) -> tuple[tf.Tensor, tf.Tensor]:
     """The pixels that hold the boxes, and where the boxes are in them.
 
     Of a JPEG only the rectangle around all boxes is decoded, shrunk by 2, 4 or 8 in the decoder where the
-    smallest box keeps `side` pixels either way: large photographs then cost a fraction, and are low-pass
-    filtered before a resizing that would alias.
+    boxes keep `size` pixels either way: large photographs then cost a fraction, and are low-pass filtered
+    before a resizing that would alias.
 
     Args:
       encoded: scalar string.
       boxes: called with the size of the whole image, upright where `how` says so.
-      side: pixels that a box will be resized to.
+      size: that a box will be resized to.
 
     Returns:
       uint8 [h, w, 3] and int32 [V, 4].
     """
     if not how.upright:
-        return _decode_stored_for_boxes(encoded, boxes, side, how)
+        return _decode_stored_for_boxes(encoded, boxes, size, how)
     turned = exif.orientation(encoded)
+    longer = max(height_and_width(size))  # which way it lies in the stored image is not known
 
     def of_stored(height: tf.Tensor, width: tf.Tensor) -> tf.Tensor:
-        size = exif.upright_size(height, width, turned)
-        return exif.stored_boxes(boxes(*size), *size, turned)
+        sides = exif.upright_size(height, width, turned)
+        return exif.stored_boxes(boxes(*sides), *sides, turned)
 
-    pixels, placed = _decode_stored_for_boxes(encoded, of_stored, side, how)
+    pixels, placed = _decode_stored_for_boxes(encoded, of_stored, longer, how)
     pixels = exif.upright(pixels, turned)
     height, width, _ = tf.unstack(tf.shape(pixels))
     return pixels, exif.upright_boxes(placed, height, width, turned)
 
 
 def _decode_stored_for_boxes(
-    encoded: tf.Tensor, boxes: Boxes, side: int, how: Decoding
+    encoded: tf.Tensor, boxes: Boxes, size: ImageSize, how: Decoding
 ) -> tuple[tf.Tensor, tf.Tensor]:
     return tf.cond(
         tf.io.is_jpeg(encoded),
-        lambda: _decode_jpeg(encoded, boxes, side),
+        lambda: _decode_jpeg(encoded, boxes, size),
         lambda: boxes_in(_decode_stored(encoded, how), boxes),
     )
 
 
 def boxes_in(image: tf.Tensor, boxes: Boxes) -> tuple[tf.Tensor, tf.Tensor]:
-    """As `decode_for_boxes`, of an image [h, w, 3] that is decoded already."""
+    """As `decode_for_boxes`, of an image [h, w, C] that is decoded already."""
     height, width, _ = tf.unstack(tf.shape(image))
     return image, boxes(height, width)
 
 
-def _decode_jpeg(encoded: tf.Tensor, boxes: Boxes, side: int) -> tuple[tf.Tensor, tf.Tensor]:
+def _decode_jpeg(encoded: tf.Tensor, boxes: Boxes, size: ImageSize) -> tuple[tf.Tensor, tf.Tensor]:
     height, width, _ = tf.unstack(tf.image.extract_jpeg_shape(encoded))
     drawn = boxes(height, width)
-    smallest = tf.reduce_min(drawn[:, 2:])
-    branch = tf.reduce_sum(tf.cast(smallest >= side * tf.constant(_JPEG_RATIOS[1:]), tf.int32))
+    wanted = tf.constant(height_and_width(size)) * tf.constant(_JPEG_RATIOS[1:])[:, tf.newaxis]  # [3, 2]
+    kept = tf.reduce_all(tf.reduce_min(drawn[:, 2:], axis=0) >= wanted, axis=1)
+    branch = tf.reduce_sum(tf.cast(kept, tf.int32))
     drawn //= tf.gather(_JPEG_RATIOS, branch)
     begin = tf.reduce_min(drawn[:, :2], axis=0)
     end = tf.reduce_max(drawn[:, :2] + drawn[:, 2:], axis=0)

@@ -25,6 +25,7 @@ from tf_simclr.data.views import (
     views_of_boxes,
 )
 from tf_simclr.errors import UsageError
+from tf_simclr.image_size import ImageSize
 
 Example = dict[str, tf.Tensor]
 _INT64_MAX = 2**63 - 1
@@ -36,7 +37,7 @@ class Sampling:
     """Which images a step takes, in which order, and how their random crops are drawn.
 
     Attributes:
-      image_size: side of the views in pixels.
+      image_size: of the views: 96, "96x160" or (96, 160), in pixels, height first.
       batch_size: images a step over all workers; each gets its `batch_size / num_workers`.
       seed: of order and draws.
       crop_area_min: least share of the image's area that a crop keeps.
@@ -44,7 +45,7 @@ class Sampling:
       shuffle_buffer: records that a stream's shuffling holds; indexed sources shuffle fully.
     """
 
-    image_size: int
+    image_size: ImageSize
     batch_size: int
     seed: int
     crop_area_min: float = MIN_AREA
@@ -72,7 +73,7 @@ def pretraining_batches(
       worker, num_workers: which equal slice of each batch to give.
 
     Returns:
-      {"views": uint8 [B, V, s, s, 3], "uniforms": float32 [B, V, num_uniforms] in [0, 1),
+      {"views": uint8 [B, V, H, W, C], "uniforms": float32 [B, V, num_uniforms] in [0, 1),
       "label": int64 [B], -1 when there is none}, B = batch_size / num_workers.
     """
 
@@ -102,7 +103,7 @@ def training_batches(
     `center_crop_fraction` and `resize_first` say.
 
     Returns:
-      {"image": uint8 [B, s, s, 3], "label": int64 [B]}, B = batch_size / num_workers.
+      {"image": uint8 [B, H, W, C], "label": int64 [B]}, B = batch_size / num_workers.
     """
 
     def example(record: Record, uniforms: tf.Tensor) -> Example:
@@ -121,7 +122,7 @@ def training_batches(
 def evaluation_batches(
     source: Source,
     *,
-    image_size: int,
+    image_size: ImageSize,
     batch_size: int,
     center_crop_fraction: float | None = None,
     resize_first: bool = False,
@@ -129,7 +130,7 @@ def evaluation_batches(
     """Every image once in the source's order, as `evaluation_view` shows it; the last batch may be smaller.
 
     Returns:
-      {"image": float32 [b, s, s, 3] in [0, 1], "label": int64 [b], "id": string [b]}.
+      {"image": float32 [b, H, W, C] in [0, 1], "label": int64 [b], "id": string [b]}.
     """
 
     def example(ticket: Any) -> Example:
@@ -172,7 +173,8 @@ def undecodable_image(source: Source) -> UsageError | None:
 def _random_crops(source: Source, record: Record, uniforms: tf.Tensor, sampling: Sampling) -> tf.Tensor:
     """A view of the record for each row of `uniforms` [V, VIEW_UNIFORMS]."""
     size = sampling.image_size
-    cropped = source.decode_for_boxes(record["image"], view_boxes(uniforms, sampling.crop_area_min), size)
+    boxes = view_boxes(uniforms, sampling.crop_area_min, size)
+    cropped = source.decode_for_boxes(record["image"], boxes, size)
     return views_of_boxes(*cropped, uniforms, size, sampling.flip)
 
 

@@ -18,7 +18,8 @@ import numpy as np
 import tensorflow as tf
 
 from tf_simclr.data.census import Census
-from tf_simclr.data.decoding import Boxes, Decoding, decode_for_boxes, decode_image
+from tf_simclr.data.decoding import Boxes, Decoding, decode_for_boxes, decode_image, in_channels
+from tf_simclr.image_size import ImageSize
 
 Record = dict[str, tf.Tensor]
 UNLABELLED = -1
@@ -35,6 +36,7 @@ class Source(abc.ABC):
       class_names: one name a class; empty when unlabelled.
       num_classes: `len(class_names)`; 0 when unlabelled.
       multi_label: a label is a vector, int64 [num_classes]: 1 present, 0 absent, -1 does not count.
+      channels: of the decoded images: 3, RGB, or 1, grey.
       held_out: ids of the images that `--holdout` made the split test, whichever split this is.
       stretches: (file, begin, end) of what a stream reads; empty of other sources.
       decoding: how its images are decoded.
@@ -49,6 +51,7 @@ class Source(abc.ABC):
         self.class_names = tuple(class_names)
         self.num_classes = len(self.class_names)
         self.multi_label = False
+        self.channels = 3
         self.held_out: tuple[str, ...] = ()
         self.stretches: tuple[tuple[str, int, int], ...] = ()
         self.decoding = Decoding()
@@ -74,12 +77,15 @@ class Source(abc.ABC):
         """Labels of all records, int64 [num_examples], without decoding an image; [n, C] if multi-label."""
 
     def decode(self, image: tf.Tensor) -> tf.Tensor:
-        """A record's image -> uint8 [h, w, 3]."""
-        return decode_image(image, self.decoding)
+        """A record's image -> uint8 [h, w, channels]."""
+        return in_channels(decode_image(image, self.decoding), self.channels)
 
-    def decode_for_boxes(self, image: tf.Tensor, boxes: Boxes, side: int) -> tuple[tf.Tensor, tf.Tensor]:
+    def decode_for_boxes(
+        self, image: tf.Tensor, boxes: Boxes, size: ImageSize
+    ) -> tuple[tf.Tensor, tf.Tensor]:
         """The part of a record's image that holds the boxes, see `decoding.decode_for_boxes`."""
-        return decode_for_boxes(image, boxes, side, self.decoding)
+        pixels, inside = decode_for_boxes(image, boxes, size, self.decoding)
+        return in_channels(pixels, self.channels), inside
 
     def records(self) -> tf.data.Dataset:
         """All records in order, images still encoded."""
@@ -110,7 +116,7 @@ class Source(abc.ABC):
             labels=[row["label"] for row in rows],
             ids=[row["id"] for row in rows],
         )
-        part.multi_label, part.decoding = self.multi_label, self.decoding
+        part.multi_label, part.decoding, part.channels = self.multi_label, self.decoding, self.channels
         return part
 
 
@@ -178,6 +184,7 @@ class SubsetSource(IndexedSource):
             ids=whole.ids()[indices],
         )
         self.multi_label, self.decoding = whole.multi_label, whole.decoding
+        self.channels = whole.channels
         self.census, self.held_out = whole.census, whole.held_out
         self._whole = whole
         with tf.device("CPU:0"):
@@ -187,10 +194,13 @@ class SubsetSource(IndexedSource):
         return self._whole.read(self._indices[index])
 
     def decode(self, image: tf.Tensor) -> tf.Tensor:
-        return self._whole.decode(image)
+        return in_channels(self._whole.decode(image), self.channels)
 
-    def decode_for_boxes(self, image: tf.Tensor, boxes: Boxes, side: int) -> tuple[tf.Tensor, tf.Tensor]:
-        return self._whole.decode_for_boxes(image, boxes, side)
+    def decode_for_boxes(
+        self, image: tf.Tensor, boxes: Boxes, size: ImageSize
+    ) -> tuple[tf.Tensor, tf.Tensor]:
+        pixels, inside = self._whole.decode_for_boxes(image, boxes, size)
+        return in_channels(pixels, self.channels), inside
 
 
 class MemorySource(IndexedSource):

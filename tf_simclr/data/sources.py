@@ -20,6 +20,7 @@ def open_source(
     labels_csv: str = "",
     holdout: Holdout = NOTHING,
     exif: str = "ignore",
+    channels: int = 3,
 ) -> Source:
     """Opens one split of a data set.
 
@@ -31,12 +32,14 @@ def open_source(
       labels_csv: a CSV of file,label or file,label,split for a folder; files are relative to PATH.
       holdout: what is held out of a folder without a test split; nothing by default.
       exif: "apply" turns images upright, as their EXIF orientation says.
+      channels: 3, RGB, or 1: the images in grey.
 
     Raises:
       UsageError: unknown data set, folder or split, an empty split, data that can't be prepared, a bad CSV.
     """
     source = _open(dataset, split, data_dir, labels_csv, holdout)
     source.decoding = dataclasses.replace(source.decoding, upright=exif == "apply")
+    source.channels = channels
     return source
 
 

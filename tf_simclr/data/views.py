@@ -9,6 +9,7 @@ from __future__ import annotations
 import tensorflow as tf
 
 from tf_simclr.data.decoding import Boxes
+from tf_simclr.image_size import ImageSize, height_and_width
 
 MIN_AREA = 0.08  # Sec. 3 and App. A
 ASPECT_RANGE = (3 / 4, 4 / 3)  # App. A
@@ -67,37 +68,43 @@ def _largest_size(height: tf.Tensor, width: tf.Tensor, aspect_range: tuple[float
     return tf.maximum(size, 1.0)
 
 
-def view_boxes(uniforms: tf.Tensor, crop_area_min: float = MIN_AREA) -> Boxes:
-    """The crops of an image's views: for each row of `uniforms` [V, VIEW_UNIFORMS] a box."""
-    return lambda height, width: random_crop_box(
-        uniforms[:, :CROP_UNIFORMS], height, width, (crop_area_min, 1.0)
-    )
+def view_boxes(uniforms: tf.Tensor, crop_area_min: float = MIN_AREA, image_size: ImageSize = 1) -> Boxes:
+    """The crops of an image's views: for each row of `uniforms` [V, VIEW_UNIFORMS] a box.
+
+    App. A's aspects are those of square views. Others take them times their own, so that a view is stretched
+    by 4/3 at most either way, as there, and the evaluation crop lies in the middle of what training sees.
+    """
+    tall, wide = height_and_width(image_size)
+    low, high = ASPECT_RANGE
+    areas, aspects = (crop_area_min, 1.0), (low * (wide / tall), high * (wide / tall))
+    return lambda height, width: random_crop_box(uniforms[:, :CROP_UNIFORMS], height, width, areas, aspects)
 
 
 def views_of_boxes(
-    pixels: tf.Tensor, boxes: tf.Tensor, uniforms: tf.Tensor, image_size: int, flip: bool = True
+    pixels: tf.Tensor, boxes: tf.Tensor, uniforms: tf.Tensor, image_size: ImageSize, flip: bool = True
 ) -> tf.Tensor:
     """Crops, resizes and flips (p = 0.5) an image once for each of its boxes.
 
     Args:
-      pixels: uint8 [h, w, 3].
+      pixels: uint8 [h, w, C].
       boxes: int32 [V, 4] in it: top, left, height, width.
       uniforms: float32 [V, VIEW_UNIFORMS] in [0, 1).
 
     Returns:
-      uint8 [V, image_size, image_size, 3].
+      uint8 [V, H, W, C].
     """
-    views = [_resized_crop(pixels, box, image_size) for box in tf.unstack(boxes, num=uniforms.shape[0])]
+    size = height_and_width(image_size)
+    views = [_resized_crop(pixels, box, size) for box in tf.unstack(boxes, num=uniforms.shape[0])]
     if flip:
         flipped = tf.unstack(uniforms[:, CROP_UNIFORMS] < 0.5)
         views = [_flip_if(condition, view) for condition, view in zip(flipped, views, strict=True)]
     return tf.stack(views)
 
 
-def _resized_crop(image: tf.Tensor, box: tf.Tensor, image_size: int) -> tf.Tensor:
+def _resized_crop(image: tf.Tensor, box: tf.Tensor, size: tuple[int, int]) -> tf.Tensor:
     top, left, height, width = tf.unstack(box)
     crop = image[top : top + height, left : left + width]
-    return to_uint8(tf.image.resize(crop, [image_size, image_size], "bicubic"))
+    return to_uint8(tf.image.resize(crop, size, "bicubic"))
 
 
 def _flip_if(condition: tf.Tensor, view: tf.Tensor) -> tf.Tensor:
@@ -120,53 +127,66 @@ def to_uint8(pixels: tf.Tensor) -> tf.Tensor:
 
 def evaluation_view(
     image: tf.Tensor,
-    image_size: int,
+    image_size: ImageSize,
     center_crop_fraction: float | None = None,
     resize_first: bool = False,
 ) -> tf.Tensor:
     """The one view that evaluation and export see.
 
-    By default a square centre crop of 87.5% of the shorter side, then bicubic resizing (authors' code); at or
-    below 32 px the whole shorter side is kept. With `resize_first` the shorter side is resized to
-    `image_size / center_crop_fraction`, then cropped: fraction 0.875 at 224 px is App. B.5's crop of 256,
-    fraction 1.0 is App. B.8's.
+    By default a centre crop of 87.5% of the largest one of the view's shape (of a square: of the shorter
+    side), then bicubic resizing (authors' code); views whose shorter side is 32 px at most keep all of it.
+    With `resize_first` the image is resized until it just covers `image_size / center_crop_fraction`, then
+    cropped: fraction 0.875 at 224 px is App. B.5's crop of 256, fraction 1.0 is App. B.8's.
 
     Args:
-      image: uint8 [h, w, 3].
-      image_size: side of the result in pixels.
-      center_crop_fraction: share of the shorter side that is kept.
+      image: uint8 [h, w, C].
+      image_size: of the result, H x W.
+      center_crop_fraction: share of the largest crop's sides that is kept.
 
     Returns:
-      float32 [image_size, image_size, 3] in [0, 1].
+      float32 [H, W, C] in [0, 1].
     """
+    size = height_and_width(image_size)
     if center_crop_fraction is None:
-        center_crop_fraction = 1.0 if image_size <= LARGEST_UNCROPPED else 0.875
+        center_crop_fraction = 1.0 if min(size) <= LARGEST_UNCROPPED else 0.875
     if resize_first:
-        resized = _resize_shorter_side(image, round(image_size / center_crop_fraction))
-        pixels = _center_crop(resized, tf.constant(image_size))
+        covered = tuple(round(side / center_crop_fraction) for side in size)
+        pixels = _center_crop(_resize_to_cover(image, covered), tf.constant(size))
     else:
-        shorter = tf.cast(tf.reduce_min(tf.shape(image)[:2]), tf.float32)
-        side = tf.cast(tf.maximum(tf.round(center_crop_fraction * shorter), 1.0), tf.int32)
-        pixels = tf.image.resize(_center_crop(image, side), [image_size, image_size], "bicubic")
-    pixels = tf.ensure_shape(pixels, [image_size, image_size, 3])
+        largest = _largest_of_shape(image, size)
+        crop = tf.cast(tf.maximum(tf.round(center_crop_fraction * largest), 1.0), tf.int32)
+        pixels = tf.image.resize(_center_crop(image, crop), size, "bicubic")
+    pixels = tf.ensure_shape(pixels, [*size, image.shape[-1]])
     return tf.clip_by_value(pixels / 255.0, 0.0, 1.0)
 
 
-def _center_crop(image: tf.Tensor, side: tf.Tensor) -> tf.Tensor:
-    top, left = tf.unstack((tf.shape(image)[:2] - side + 1) // 2)
-    return image[top : top + side, left : left + side]
+def _largest_of_shape(image: tf.Tensor, size: tuple[int, int]) -> tf.Tensor:
+    """Height and width, float32 [2], of the largest rectangle in the image that is shaped like `size`."""
+    height, width = tf.unstack(tf.cast(tf.shape(image)[:2], tf.float32))
+    tall, wide = size
+    return tf.stack([tf.minimum(height, width * (tall / wide)), tf.minimum(width, height * (wide / tall))])
 
 
-def _resize_shorter_side(image: tf.Tensor, side: int, antialias: bool = False) -> tf.Tensor:
-    size = tf.cast(tf.shape(image)[:2], tf.float32)
-    scaled = tf.round(size * (side / tf.reduce_min(size)))
-    return tf.image.resize(image, tf.cast(tf.maximum(scaled, side), tf.int32), "bicubic", antialias=antialias)
+def _center_crop(image: tf.Tensor, size: tf.Tensor) -> tf.Tensor:
+    top, left = tf.unstack((tf.shape(image)[:2] - size + 1) // 2)
+    return image[top : top + size[0], left : left + size[1]]
 
 
-def limit_shorter_side(image: tf.Tensor, side: int) -> tf.Tensor:
-    """Shrinks an image (uint8 [h, w, 3]) until its shorter side is at most `side`, antialiased bicubic."""
+def _resize_to_cover(image: tf.Tensor, size: tuple[int, ...], antialias: bool = False) -> tf.Tensor:
+    """The image resized, its shape kept, until it is as high and as wide as `size`, one of them just so."""
+    own = tf.cast(tf.shape(image)[:2], tf.float32)
+    scaled = tf.maximum(tf.round(own * tf.reduce_max(tf.constant(size, tf.float32) / own)), size)
+    return tf.image.resize(image, tf.cast(scaled, tf.int32), "bicubic", antialias=antialias)
+
+
+def shrink_to_cover(image: tf.Tensor, image_size: ImageSize) -> tf.Tensor:
+    """Shrinks an image (uint8 [h, w, C]) as far as it covers `image_size`, antialiased bicubic.
+
+    Of a square: until its shorter side is at most that.
+    """
+    size = height_and_width(image_size)
     return tf.cond(
-        tf.reduce_min(tf.shape(image)[:2]) > side,
-        lambda: to_uint8(_resize_shorter_side(image, side, antialias=True)),
+        tf.reduce_all(tf.shape(image)[:2] > size),
+        lambda: to_uint8(_resize_to_cover(image, size, antialias=True)),
         lambda: image,
     )

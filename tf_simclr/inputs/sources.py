@@ -94,7 +94,7 @@ def available_splits(config: Config) -> tuple[str, ...]:
 def _open(config: Config, split: str, flag: str, labelled: bool, multi_label: bool = False) -> Source:
     config.require_dataset()
     wanted, place = config.data, splits.kept_in(config.data)
-    source = data.open_source(place[0], split, *place[1:], wanted.exif)
+    source = data.open_source(place[0], split, *place[1:], wanted.exif, wanted.channels)
     if config.devices.data_service and not wanted.cache_dataset:
         source.decoding = _of_services(source)
     if labelled:

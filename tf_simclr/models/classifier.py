@@ -7,6 +7,7 @@ from typing import Any
 
 import tensorflow as tf
 
+from tf_simclr.image_size import ImageSize
 from tf_simclr.models.compiling import example_image, exclude_from_decay
 from tf_simclr.models.losses import (
     REPLICAS_AGREE,
@@ -26,7 +27,7 @@ class Classifier(tf.keras.Model):
     What is trained is what `trainable` says of the parts: `freeze_encoder()` is linear evaluation,
     `encoder.freeze(k)` fine-tunes what follows group k.
 
-    A batch is a dict: `image` [b, H, W, 3], uint8 or float in [0, 1]; `label` [b] integers.
+    A batch is a dict: `image` [b, H, W, C], uint8 or float in [0, 1]; `label` [b] integers.
 
     Args:
         encoder: images to h [b, D]; losses of its layers, such as regularisers of kernels, are minimised too.
@@ -62,7 +63,7 @@ class Classifier(tf.keras.Model):
         self.top1 = tf.keras.metrics.SparseCategoricalAccuracy("accuracy")
 
     def call(self, images: tf.Tensor, training: bool = False) -> tf.Tensor:
-        """Images [b, H, W, 3] in [0, 1] to logits [b, C], float32."""
+        """Images [b, H, W, C] in [0, 1] to logits [b, C], float32."""
         return self.classifier(self.features(images, training=training))
 
     def features(self, images: tf.Tensor, training: bool = False) -> tf.Tensor:
@@ -80,10 +81,10 @@ class Classifier(tf.keras.Model):
         if self.projection_head is not None:
             self.projection_head.trainable = False
 
-    def compile(self, optimizer: Any = "sgd", image_size: int = 32, **options: Any) -> None:
+    def compile(self, optimizer: Any = "sgd", image_size: ImageSize = 32, **options: Any) -> None:
         """As Keras's; vectors and the classifier are kept from decay and layer adaptation.
 
-        `image_size` is the side, in pixels, that variables are created for where the encoder does not say.
+        `image_size` is what variables are created for where the encoder does not say.
         """
         image = example_image(self.encoder, image_size)
         if self.projection_head is not None:

@@ -8,15 +8,18 @@ from typing import Any
 import tensorflow as tf
 
 from tf_simclr.errors import UsageError
+from tf_simclr.image_size import ImageSize, height_and_width
 
 
-def example_image(encoder: tf.keras.Model, image_size: int) -> tf.Tensor:
-    """A black image [1, H, W, 3] that the encoder accepts, to create variables with.
+def example_image(encoder: tf.keras.Model, image_size: ImageSize) -> tf.Tensor:
+    """A black image [1, H, W, C] that the encoder accepts, to create variables with.
 
-    `image_size` stands in for what the encoder does not say: a subclassed model says nothing.
+    `image_size` and three channels stand in for what the encoder does not say: a subclassed model says no
+    size, and its channels only by an attribute `channels`, as ours do.
     """
-    known = encoder.input_shape[1:] if getattr(encoder, "inputs", None) else (None, None, 3)
-    return tf.zeros([1, *(side or image_size for side in known)])
+    known = encoder.input_shape[1:] if getattr(encoder, "inputs", None) else (None, None, None)
+    wanted = (*height_and_width(image_size), getattr(encoder, "channels", 3))
+    return tf.zeros([1, *(own or asked for own, asked in zip(known, wanted, strict=True))])
 
 
 def exclude_from_decay(optimizer: Any, model: tf.keras.Model) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 import tensorflow as tf
 
 from tf_simclr.augment import Augmentations
+from tf_simclr.image_size import ImageSize
 from tf_simclr.methods.method import Method, Rows
 from tf_simclr.models import micro_batching
 from tf_simclr.models.compiling import example_image, exclude_from_decay, keep_rate
@@ -24,13 +25,13 @@ loss goes through 31 before it settles. Its gradient never reaches the encoder."
 class Pretraining(tf.keras.Model):
     """Pretrains an encoder by a method; use through `compile` and `fit`.
 
-    A batch is a dict: `views` [N, V, H, W, 3], uint8 or float in [0, 1]; optionally `uniforms` [N, V, K]
+    A batch is a dict: `views` [N, V, H, W, C], uint8 or float in [0, 1]; optionally `uniforms` [N, V, K]
     float32 in [0, 1), from which the augmentations take their factors (drawn here, from the seed and the
     step, when absent); with an online classifier, `label` [N] integers (-1: unknown).
 
     Args:
         method: what is minimised, and the number V of views.
-        encoder: any Keras model that maps images [b, H, W, 3] in [0, 1] to h [b, D]; losses of its layers,
+        encoder: any Keras model that maps images [b, H, W, C] in [0, 1] to h [b, D]; losses of its layers,
             such as regularisers of kernels, are minimised too (of activities only with one micro-batch).
         projection_head: maps h to z [b, P].
         augmentations: colour distortion and blur, applied to the V * N views in the step; None: none.
@@ -79,12 +80,13 @@ class Pretraining(tf.keras.Model):
             self.online_loss = tf.keras.metrics.Mean("online_loss")
             self.online_accuracy = tf.keras.metrics.SparseCategoricalAccuracy("online_accuracy")
 
-    def compile(self, optimizer: Any = "sgd", image_size: int = 32, **options: Any) -> None:
+    def compile(self, optimizer: Any = "sgd", image_size: ImageSize = 32, **options: Any) -> None:
         """As Keras's; vectors and the online classifier are kept from decay and layer adaptation.
 
-        `image_size` is the side, in pixels, that variables are created for where the encoder does not say.
+        `image_size` is what variables are created for where the encoder does not say.
         """
         image = example_image(self.encoder, image_size)
+        self.augmentations.require_channels(image.shape[-1])
         h = self.encoder(image)
         self.projection_head(h)
         if self.classifier is not None:
@@ -104,15 +106,15 @@ class Pretraining(tf.keras.Model):
         return [variable for part in parts for variable in part.trainable_variables]
 
     def call(self, images: tf.Tensor, training: bool = False) -> tf.Tensor:
-        """Images [b, H, W, 3] in [0, 1] to projections z [b, P]."""
+        """Images [b, H, W, C] in [0, 1] to projections z [b, P]."""
         return self.projection_head(self.encoder(images, training=training), training=training)
 
     def represent(self, views: tf.Tensor, training: bool) -> tuple[tf.Tensor, Rows]:
-        """h [V * n, D] of views [V * n, H, W, 3], and what the method's loss takes."""
+        """h [V * n, D] of views [V * n, H, W, C], and what the method's loss takes."""
         return self.method.outputs(self, views, training)
 
     def train_step(self, batch: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
-        views = self.augmented_views(batch)  # [V * N, H, W, 3], view a first
+        views = self.augmented_views(batch)  # [V * N, H, W, C], view a first
         targets = self.method.targets(self, views, training=True)
         if self.micro_batches > 1:
             _, outputs = micro_batching.minimize(
@@ -151,7 +153,7 @@ class Pretraining(tf.keras.Model):
         return loss
 
     def augmented_views(self, batch: Mapping[str, tf.Tensor]) -> tf.Tensor:
-        """The views of a batch, augmented: [V * N, H, W, 3] float32 in [0, 1], view a first."""
+        """The views of a batch, augmented: [V * N, H, W, C] float32 in [0, 1], view a first."""
         uniforms = batch.get("uniforms")
         if uniforms is None:
             uniforms = self._drawn(tf.shape(batch["views"])[0])

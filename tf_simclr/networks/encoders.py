@@ -8,12 +8,13 @@ import tensorflow as tf
 
 from tf_simclr import lookup
 from tf_simclr.errors import UsageError
+from tf_simclr.image_size import ImageSize, height_and_width
 
 FLAG = "encoder"
 
 
 class Encoder(Protocol):
-    """A Keras model of images [b, H, W, 3] in [0, 1] to h [b, output_dim]."""
+    """A Keras model of images [b, H, W, C] in [0, 1] to h [b, output_dim]."""
 
     output_dim: int
 
@@ -29,7 +30,7 @@ class Encoder(Protocol):
 
 @tf.keras.utils.register_keras_serializable(package="tf_simclr")
 class KerasEncoder(tf.keras.Model):
-    """The Keras model that MODULE:FUNCTION makes, as encoder f: images [b, H, W, 3] in [0, 1] to h [b, D].
+    """The Keras model that MODULE:FUNCTION makes, as encoder f: images [b, H, W, C] in [0, 1] to h [b, D].
 
     h is float32 under mixed precision, else of the Keras float type. Batch norm inside is the model's own:
     not over replicas. Where it draws at random, as dropout does, a resumed run draws anew, and micro-batches
@@ -37,15 +38,18 @@ class KerasEncoder(tf.keras.Model):
 
     Args:
         maker: MODULE:FUNCTION, or with arguments: MODULE:FUNCTION(key=value, ...).
-        image_size: side of the images, in pixels.
+        image_size: of the images.
+        channels: C of the images.
 
     Raises:
         UsageError: it makes no Keras 2 model, or one whose output is no vector an image.
     """
 
-    def __init__(self, maker: str, image_size: int = 32, *, name: str = "encoder") -> None:
+    def __init__(
+        self, maker: str, image_size: ImageSize = 32, channels: int = 3, *, name: str = "encoder"
+    ) -> None:
         super().__init__(name=name)
-        self.maker, self.image_size = maker, image_size
+        self.maker, self.image_size, self.channels = maker, image_size, channels
         network = lookup.call(FLAG, maker)
         if not isinstance(network, tf.keras.layers.Layer):
             raise UsageError(
@@ -54,10 +58,13 @@ class KerasEncoder(tf.keras.Model):
             )
         self.network = network
         try:
-            shape = self(tf.zeros([1, image_size, image_size, 3])).shape  # creates the variables
+            shape = self(
+                tf.zeros([1, *height_and_width(image_size), channels])
+            ).shape  # creates the variables
         except ValueError as error:
             raise UsageError(
-                f"--{FLAG}={maker}: takes no images of {image_size} px (--image_size): {_line(error)}"
+                f"--{FLAG}={maker}: takes no images of {image_size} px (--image_size)"
+                f"{_grey(channels)}: {_line(error)}"
             ) from error
         if shape.rank != 2:
             raise UsageError(
@@ -82,11 +89,16 @@ class KerasEncoder(tf.keras.Model):
         return self.maker
 
     def get_config(self) -> dict[str, Any]:
-        return {"maker": self.maker, "image_size": self.image_size, "name": self.name}
+        sizes = {"image_size": self.image_size, "channels": self.channels}
+        return {"maker": self.maker, **sizes, "name": self.name}
 
     @classmethod
     def from_config(cls, config: dict[str, Any], custom_objects: Any = None) -> KerasEncoder:
         return cls(**config)
+
+
+def _grey(channels: int) -> str:
+    return "" if channels == 3 else f" of {channels} channels (--channels)"
 
 
 def _line(error: Exception) -> str:

@@ -47,7 +47,7 @@ class _Style(NamedTuple):
 
 @tf.keras.utils.register_keras_serializable(package="tf_simclr")
 class ResNet(tf.keras.Model):
-    """The encoder f: images [B, H, W, 3] in [0, 1] to h [B, output_dim], the global average pool (Sec. 2.1).
+    """The encoder f: images [B, H, W, C] in [0, 1] to h [B, output_dim], the global average pool (Sec. 2.1).
 
     H and W are free and may differ from call to call. h is float32 under mixed precision, else of the
     Keras float type. Variables exist from the start and are named `encoder/group2/block1/conv2/kernel`.
@@ -61,6 +61,7 @@ class ResNet(tf.keras.Model):
         stem: "imagenet", or "cifar": a 3x3 convolution of stride 1 and no pooling (App. B.9).
         batch_norm_decay: see `BatchNorm`.
         global_bn: see `BatchNorm`.
+        channels: C of the images.
 
     Raises:
         UsageError: an unknown depth or stem, or a width that leaves no channels.
@@ -76,6 +77,7 @@ class ResNet(tf.keras.Model):
         *,
         batch_norm_decay: float = 0.9,
         global_bn: bool = True,
+        channels: int = 3,
         name: str = "encoder",
     ) -> None:
         super().__init__(name=name)
@@ -88,8 +90,10 @@ class ResNet(tf.keras.Model):
             "stem": stem,
             "batch_norm_decay": batch_norm_decay,
             "global_bn": global_bn,
+            "channels": channels,
             "name": name,
         }
+        self.channels = channels
         self._description = description(depth, width_multiplier, stem)
         style = _Style(sk_ratio, se_ratio, batch_norm_decay, global_bn)
         block_type = _BasicBlock if depth < 50 else _BottleneckBlock
@@ -100,7 +104,7 @@ class ResNet(tf.keras.Model):
             self.groups.append(
                 _Group(block_type, width, 1 if i == 1 else 2, num_blocks, style, name=f"group{i}")
             )
-        self(tf.keras.Input([None, None, 3], dtype=self.compute_dtype))  # creates the variables
+        self(tf.keras.Input([None, None, channels], dtype=self.compute_dtype))  # creates the variables
 
     def call(self, images: tf.Tensor, training: bool = False) -> tf.Tensor:
         x = images
@@ -163,7 +167,7 @@ def _leaves(layer: Layer, path: str) -> Iterator[tuple[str, Layer]]:
 
 
 class _Stem(_Composite):
-    """[B, H, W, 3] to [B, H/4, W/4, C]; the CIFAR stem keeps H and W (App. B.9)."""
+    """Images to [B, H/4, W/4, width]; the CIFAR stem keeps H and W (App. B.9)."""
 
     def __init__(self, width: int, stem: str, style: _Style, name: str) -> None:
         super().__init__(name=name)

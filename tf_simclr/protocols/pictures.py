@@ -77,7 +77,7 @@ def mistakes(
 
 
 def _images(run: RunFolder, source: Source, indices: np.ndarray) -> dict[int, np.ndarray]:
-    """The images at `indices` (sorted), by index: float [s, s, 3] in [0, 1]."""
+    """The images at `indices` (sorted), by index: float [H, W, C] in [0, 1]."""
     batches = inputs.evaluation_batches(run.config.data, source.subset(indices))
     images = np.concatenate([batch["image"].numpy() for batch in batches])
     return dict(zip(indices.tolist(), images, strict=True))

@@ -51,7 +51,7 @@ def draw(config: Config, source: Source, path: str) -> None:
         )
         image = source.subset(np.array([number]))
         batch = next(iter(inputs.pretraining_batches(one, image, augmentations.num_uniforms)(0)))
-        views.append(_painted(augmentations, batch["views"], batch["uniforms"]))  # [about VIEWS, s, s, 3]
+        views.append(_painted(augmentations, batch["views"], batch["uniforms"]))  # [about VIEWS, H, W, C]
     originals = [source.decode(record["image"]).numpy() for record in source.records()]
     save_contact_sheet(originals, np.stack(views), path)
 

@@ -9,7 +9,7 @@ import numpy as np
 import tensorflow as tf
 from etils import epath
 
-from tf_simclr.config import Config
+from tf_simclr.config import Config, stored
 from tf_simclr.config.flags import Command
 from tf_simclr.protocols import datasets, opponents, results
 from tf_simclr.runs.folder import RunFolder
@@ -37,7 +37,7 @@ def over_seeds(config: Config, command: Command, once: Callable[[Config], Result
         return _compared(config, once)
     seeds = [int(seed) for seed in config.repeats.seeds.split(",")]
     run = RunFolder.open(config, command)
-    parts = [config.replace(seed=s, seeds="", model_dir=str(run.path / f"seed_{s}")) for s in seeds]
+    parts = [_part(config, seed, run.path / f"seed_{seed}") for seed in seeds]
     for part in parts:
         opponents.find(part)  # a mistake is found before the first seed is trained
     per_seed = []
@@ -46,6 +46,12 @@ def over_seeds(config: Config, command: Command, once: Callable[[Config], Result
         per_seed.append(_compared(part, once))
     run.take_data(_folder(parts[0]))
     return _conclude(run, per_seed)
+
+
+def _part(config: Config, seed: int, folder: epath.Path) -> Config:
+    """A seed's run; one that had not begun is not extended but of the new length from the start."""
+    extend = config.extension.extend and stored.holds_work(folder)
+    return config.replace(seed=seed, seeds="", model_dir=str(folder), extend=extend)
 
 
 def _compared(config: Config, once: Callable[[Config], Result]) -> Result:

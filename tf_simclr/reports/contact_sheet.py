@@ -29,8 +29,8 @@ def save_contact_sheet(
     """Writes a PNG with an image a column: the original on top, its views below.
 
     Args:
-        originals: n images [h, w, 3], uint8 or float in [0, 1], of any sizes.
-        views: [n, k, s, s, 3], uint8 or float in [0, 1]; view 1 of an image first.
+        originals: n images [h, w, 3 or 1], uint8 or float in [0, 1], of any sizes.
+        views: [n, k, H, W, 3 or 1], uint8 or float in [0, 1]; view 1 of an image first.
         path: the file to write; it appears complete or not at all.
         titles: a text above each image, such as its class.
 
@@ -92,6 +92,7 @@ def tile(image: np.ndarray, side: int = TILE) -> Image.Image:
     image = np.asarray(image)
     if image.dtype != np.uint8:
         image = (np.clip(image, 0.0, 1.0) * 255.0 + 0.5).astype(np.uint8)
+    image = image[..., 0] if image.shape[-1] == 1 else image
     longer = max(image.shape[:2])
     scale = side // longer if longer <= side else side / longer
     size = (max(1, round(image.shape[1] * scale)), max(1, round(image.shape[0] * scale)))

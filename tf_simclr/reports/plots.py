@@ -116,8 +116,8 @@ def neighbour_grid(
     """A row for each query: the image, then its nearest neighbours, framed by whether the class is the same.
 
     Args:
-      queries: [r, H, W, 3] float in [0, 1] or uint8.
-      neighbours: [r, k, H, W, 3], nearest first, alike.
+      queries: [r, H, W, 3 or 1] float in [0, 1] or uint8.
+      neighbours: [r, k, H, W, 3 or 1], nearest first, alike.
       query_names: r class names.
       neighbour_names: r times k class names.
     """
@@ -230,7 +230,7 @@ def _tidy(panel: Axes, grid: Literal["both", "x"] = "both") -> None:
 
 
 def _image(panel: Axes, image: np.ndarray, name: str, colour: str) -> None:
-    panel.imshow(image, interpolation="nearest", vmin=0, vmax=1)
+    panel.imshow(image, cmap="gray", interpolation="nearest", vmin=0, vmax=1)
     panel.set(xticks=[], yticks=[])
     panel.set_title(_short([name], 12)[0], fontsize=7, color=colour, pad=2)
     for spine in panel.spines.values():

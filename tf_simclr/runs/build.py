@@ -9,7 +9,7 @@ import tensorflow as tf
 
 from tf_simclr import augment
 from tf_simclr.augment import Augmentations, ColorDistortion, GaussianBlur
-from tf_simclr.config import Config, Steps
+from tf_simclr.config import Config, Steps, groups
 from tf_simclr.devices.strategies import check_batch
 from tf_simclr.errors import UsageError
 from tf_simclr.models import Classifier, Pretraining, ProjectionHead, ResNet
@@ -21,7 +21,7 @@ from tf_simclr.optimizers import WarmUpCosine, make_optimizer, scaled_learning_r
 def encoder(config: Config) -> ResNet | KerasEncoder:
     settings = config.encoder
     if settings.encoder != "resnet":
-        return KerasEncoder(settings.encoder, config.data.image_size)
+        return KerasEncoder(settings.encoder, config.data.image_size, config.data.channels)
     return ResNet(
         settings.resnet_depth,
         width_multiplier=settings.width_multiplier,
@@ -30,6 +30,7 @@ def encoder(config: Config) -> ResNet | KerasEncoder:
         stem=config.stem,
         batch_norm_decay=settings.batch_norm_decay,
         global_bn=settings.global_bn,
+        channels=config.data.channels,
     )
 
 
@@ -54,10 +55,21 @@ def projection_head(config: Config) -> ProjectionHead:
 
 
 def augmentations(config: Config) -> Augmentations:
-    """Colour distortion, then blur (App. A); or what --augmentations lists."""
+    """Colour distortion, then blur (App. A); or what --augmentations lists.
+
+    Raises:
+        UsageError: operations that are not known, or not for images of --channels.
+    """
     settings = config.augmentation
     if settings.augmentations:
-        return Augmentations(per_view=augment.operations(settings.augmentations, config.method.num_views))
+        made = Augmentations(per_view=augment.operations(settings.augmentations, config.method.num_views))
+    else:
+        made = Augmentations(_of_appendix_a(settings))
+    made.require_channels(config.data.channels)
+    return made
+
+
+def _of_appendix_a(settings: groups.Augmentation) -> list[Any]:
     layers: list[Any] = []
     if settings.color_jitter_strength:
         layers.append(
@@ -69,7 +81,7 @@ def augmentations(config: Config) -> Augmentations:
         )
     if settings.use_blur:
         layers.append(GaussianBlur())
-    return Augmentations(layers)
+    return layers
 
 
 def pretraining(config: Config, num_classes: int, steps: Steps, num_images: int = 0) -> Pretraining:

@@ -21,12 +21,12 @@ from etils import epath
 
 import tf_simclr
 from tf_simclr.config import Config, flags, stored
-from tf_simclr.config.config import differences
 from tf_simclr.config.flags import Command
 from tf_simclr.data import Source
 from tf_simclr.devices.cluster import this_worker
 from tf_simclr.errors import UsageError
 from tf_simclr.files import write_npz, write_whole
+from tf_simclr.runs import lengths
 
 UNREACHABLE = (OSError, tf.errors.OpError)
 PACKAGES = ("tensorflow", "tf-keras", "keras", "keras-cv", "tensorflow-datasets", "numpy")
@@ -42,27 +42,31 @@ class RunFolder:
 
     @classmethod
     def open(cls, config: Config, command: Command) -> RunFolder:
-        """Makes the folder of --model_dir, or takes up a run of the same flags.
+        """Makes the folder of --model_dir, or takes up a run of the same flags; by --extend to a later end.
 
         Raises:
-            UsageError: no --model_dir, a folder that cannot be written, or a run with other flags.
+            UsageError: no --model_dir, a folder that cannot be written, a run with other flags, or none that
+                could be extended.
         """
         config.require_model_dir()
         path, whole = epath.Path(config.run.model_dir), stored.with_source(config)
         try:
             if stored.holds_work(path):
-                _require_same(whole, stored.read_config(path), path, command.stored_groups)
+                whole = _taken_up(whole, stored.read_config(path), path, command)
+            elif config.extension.extend:
+                raise UsageError(f"--extend: --model_dir={path} holds no run to train longer; leave it out")
         except UNREACHABLE as error:
             raise UsageError(f"--model_dir={path}: cannot be read ({_line(error)})") from error
+        whole = whole.replace(extend=False)  # it is done
         if not this_worker(config.devices).is_chief:
             path = _temporary_folder()
-        run = cls(path, config)
+        run = cls(path, dataclasses.replace(config.replace(extend=False), extended=whole.extended))
         try:
             path.mkdir(parents=True, exist_ok=True)
             run.write("config.json", whole.to_json(command.stored_groups))
         except UNREACHABLE as error:
             raise UsageError(f"--model_dir={path}: cannot be written ({_line(error)})") from error
-        run.write("flags.cfg", flags.flagfile(command, config))
+        run.write("flags.cfg", flags.flagfile(command, run.config))
         return run
 
     @property
@@ -190,18 +194,16 @@ def _line(error: Exception) -> str:
     return " ".join((getattr(error, "strerror", None) or str(error)).split())[:200]
 
 
-def _require_same(config: Config, found: Config, path: epath.Path, groups: Sequence[str]) -> None:
+def _taken_up(config: Config, found: Config, path: epath.Path, command: Command) -> Config:
+    """`lengths.taken_up`, of a run of the same command and from the same source."""
     if found.command != config.command:
         raise UsageError(
             f"--model_dir={path} holds a run of {found.command}; give {config.command} another folder"
         )
-    different = differences(config, found, groups)
-    if different:
-        raise UsageError(
-            f"--model_dir={path} holds a run with other flags: {', '.join(different)}; give another folder"
-        )
+    config = lengths.taken_up(config, found, path, command)
     if not stored.same_source(config, found):
         raise UsageError(
             f"--checkpoint={config.checkpoints.checkpoint} is another run than when the one in "
             f"--model_dir={path} began; give another --model_dir"
         )
+    return config

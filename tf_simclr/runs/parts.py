@@ -9,6 +9,7 @@ import tensorflow as tf
 
 from tf_simclr.config import Config
 from tf_simclr.errors import UsageError
+from tf_simclr.image_size import height_and_width
 from tf_simclr.models import LinearClassifier
 from tf_simclr.runs import build
 
@@ -16,7 +17,7 @@ from tf_simclr.runs import build
 def new_parts(config: Config, num_classes: int) -> dict[str, tf.keras.layers.Layer]:
     """The encoder, projection head and (for num_classes > 0) classifier of a config, with variables."""
     encoder, head = build.encoder(config), build.projection_head(config)
-    h = encoder(tf.zeros([1, config.data.image_size, config.data.image_size, 3]))
+    h = encoder(tf.zeros([1, *height_and_width(config.data.image_size), config.data.channels]))
     head(h)
     parts: dict[str, Any] = {"encoder": encoder, "projection_head": head}
     if num_classes:

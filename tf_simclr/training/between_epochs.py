@@ -16,26 +16,31 @@ from tf_simclr.training.callbacks import StepCallback
 def watchers(
     config: Config, model: tf.keras.Model, source: Source, steps: Steps
 ) -> Callable[[int], list[StepCallback]]:
-    """For `fit`: the method's `between_epochs`; none where it has none."""
+    """For `fit`: the method's `between_epochs`; none where it has none.
+
+    The end of a run that is trained longer was no place for it: it is made up for.
+    """
     if type(config.method).between_epochs is Method.between_epochs:
         return lambda start: []
+
+    skipped = {old for step, old, _ in config.extended if step == old and old % steps.per_epoch == 0}
 
     def act(epoch: int) -> None:
         config.method.between_epochs(model, lambda: inputs.evaluation_batches(config.data, source), epoch)
 
-    return lambda start: [_BetweenEpochs(start, steps, act)]
+    return lambda start: [_BetweenEpochs(start, steps, act, due=start == 0 or start in skipped)]
 
 
 class _BetweenEpochs(StepCallback):
-    """Calls `act` before the first epoch and at the end of each, before that step is saved."""
+    """Calls `act` at once where `due`, and at the end of each epoch, before that step is saved."""
 
-    def __init__(self, start: int, steps: Steps, act: Callable[[int], None]) -> None:
+    def __init__(self, start: int, steps: Steps, act: Callable[[int], None], due: bool) -> None:
         super().__init__(start)
-        self._steps, self._act = steps, act
+        self._steps, self._act, self._due = steps, act, due
 
     def on_train_begin(self, logs: Mapping[str, float] | None = None) -> None:
-        if self.step == 0:
-            self._act(0)
+        if self._due:
+            self._act(self.step // self._steps.per_epoch)
 
     def on_steps(self, before: int, step: int, logs: dict[str, float]) -> None:
         epoch = step // self._steps.per_epoch

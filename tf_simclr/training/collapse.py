@@ -33,7 +33,7 @@ def watchers(
 
 
 def sample(config: Config, source: Source) -> list[np.ndarray]:
-    """Batches uint8 [b, s, s, 3] of few training images, centre crop: 77 MB at most at 224 px.
+    """Batches uint8 [b, H, W, C] of few training images, centre crop: 77 MB at most at 224 px.
 
     They are spread evenly over a source that can be indexed; of a stream they are the first ones.
     """

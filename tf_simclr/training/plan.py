@@ -55,7 +55,10 @@ def print_held_out(run: RunFolder, source: Source) -> None:
 
 def _start(run: RunFolder) -> str:
     if saved_in(run.checkpoints):
-        return "this run's own checkpoint"
+        longer = [
+            f"; at step {step:,} extended from {old:,} to {new:,}" for step, old, new in run.config.extended
+        ]
+        return "this run's own checkpoint" + "".join(longer)
     return run.config.checkpoints.checkpoint or "random weights"
 
 

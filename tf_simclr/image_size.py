@@ -1,0 +1,31 @@
+"""The size of images: one number for a square, HEIGHTxWIDTH for another rectangle."""
+
+from __future__ import annotations
+
+import re
+from typing import TypeAlias
+
+ImageSize: TypeAlias = int | str | tuple[int, int]
+"""Pixels: 96, "96x160" or (96, 160), height first."""
+
+
+def height_and_width(size: ImageSize) -> tuple[int, int]:
+    """The two sides in pixels; ValueError where `size` says none."""
+    if isinstance(size, str):
+        found = re.fullmatch(r"(\d+)(?:x(\d+))?", size)
+        if not found:
+            raise ValueError("give a number of pixels, or HEIGHTxWIDTH as in 96x160")
+        return int(found[1]), int(found[2] or found[1])
+    height, width = size if isinstance(size, tuple | list) else (size, size)
+    return int(height), int(width)
+
+
+def shorter_side(size: ImageSize) -> int:
+    """In pixels; ValueError as `height_and_width`."""
+    return min(height_and_width(size))
+
+
+def read_size(text: str) -> int | str:
+    """What config.json holds: the number of a square, the text of another rectangle."""
+    height, width = height_and_width(text)
+    return height if height == width else f"{height}x{width}"
