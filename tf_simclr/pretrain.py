@@ -51,7 +51,7 @@ def pretrain(config: Config) -> dict[str, Any] | None:
     probes = probe.watchers(config, model, steps, run)
     epochs = between_epochs.watchers(config, model, source, steps)
     spread = collapse.watchers(config, model, source, steps, run)
-    held_out = validation.watchers(config, model, test, steps, run)
+    held_out = validation.watchers(config, model, source, test, steps, run)
     beside = (epochs, probes, spread, held_out)
     speed = training.fit(
         model, batches, steps, run, lambda start: [one for watchers in beside for one in watchers(start)]

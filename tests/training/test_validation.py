@@ -100,7 +100,7 @@ def test_a_momentum_encoder_and_its_queue_stay_where_they_are(tiny: Make, tmp_pa
     before = [variable.numpy() for part in model.state.values() for variable in part.variables]
     run = mock.Mock(path=tmp_path, logs=tmp_path / "logs", config=config)
     run.checkpoints.parent = tmp_path
-    (watcher,) = validation.watchers(config, model, source, steps, run)(0)
+    (watcher,) = validation.watchers(config, model, inputs.train_source(config), source, steps, run)(0)
     watcher.set_model(model)
     watcher.on_steps(0, 1, {})
     assert float(rows_of(tmp_path / validation.NAME)[0]["contrastive_loss"]) > 0
@@ -119,8 +119,9 @@ def test_a_momentum_encoder_and_its_queue_stay_where_they_are(tiny: Make, tmp_pa
 )
 def test_what_cannot_be_validated_is_refused(tiny: Make, changes: dict[str, Any], words: str) -> None:
     config = tiny(validate_epochs=1).replace(**changes)
-    source, model, run = inputs.optional_eval_source(config), mock.Mock(), mock.Mock()
+    train, held_out = inputs.train_source(config), inputs.optional_eval_source(config)
+    rest = (config.steps(train.num_examples), mock.Mock())
     with pytest.raises(UsageError, match=words):
-        validation.watchers(config, model, source, config.steps(1437), run)
+        validation.watchers(config, mock.Mock(), train, held_out, *rest)
     with pytest.raises(UsageError, match="there is no split test or validation; name one by --eval_split"):
-        validation.watchers(config, model, None, config.steps(1437), run)
+        validation.watchers(config, mock.Mock(), train, None, *rest)

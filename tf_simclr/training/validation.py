@@ -21,19 +21,24 @@ NAME = "held_out.csv"
 
 
 def watchers(
-    config: Config, model: tf.keras.Model, source: Source | None, steps: Steps, run: RunFolder
+    config: Config,
+    model: tf.keras.Model,
+    train: Source,
+    held_out: Source | None,
+    steps: Steps,
+    run: RunFolder,
 ) -> Callable[[int], list[StepCallback]]:
-    """For `fit`: the figures of `source` every --validate_epochs and at the end; none where that is 0.
+    """For `fit`: the figures of `held_out` every --validate_epochs and at the end; none where that is 0.
 
     Batches are of the training's size, since a contrastive loss depends on the number of negatives: what is
     left of the images is not looked at. Order, crops and distortions are the same every time.
 
     Raises:
-        UsageError: there is no such split, it is trained on, or it does not fill a batch.
+        UsageError: there is no such split, images of it are trained on, or it does not fill a batch.
     """
     if not config.probe.validate_epochs:
         return lambda start: []
-    source = _checked(config, source)
+    source = _checked(config, train, held_out)
     count = source.num_examples // config.optimization.train_batch_size
     batches = _first(config, source, model.augmentations.num_uniforms, count)
     every = config.probe.validate_epochs * steps.per_epoch
@@ -64,11 +69,11 @@ class _Every(StepCallback):
         write_scalars(self._writer, step, figures)
 
 
-def _checked(config: Config, source: Source | None) -> Source:
+def _checked(config: Config, train: Source, source: Source | None) -> Source:
     flag = f"--validate_epochs={config.probe.validate_epochs}"
     if source is None:
         raise UsageError(f"{flag}: there is no split test or validation; name one by --eval_split")
-    splits.require_apart(config.data.train_split, source.split)
+    splits.require_apart(train, source)
     if config.method.needs_index:
         raise UsageError(
             f"{flag}: --method={name_of(config.method)} knows training images alone; leave it out"
