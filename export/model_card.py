@@ -154,9 +154,11 @@ def _pretraining(pretrained: Mapping[str, Any]) -> str:
     if "method" not in pretrained:
         return f"the authors: {pretrained['imported']['source']}"
     options = dict(pretrained["method"])
-    name, train = options.pop("name"), pretrained["optimization"]
-    length = f"{train['train_steps']} steps" if train["train_steps"] else f"{train['train_epochs']} epochs"
+    name, train = options.pop("name"), pretrained.get("optimization")
     stated = ", ".join(f"{option} {value}" for option, value in options.items())
+    if train is None:
+        return f"{name} ({stated}), in Python"  # by `save_run`, which knows no more
+    length = f"{train['train_steps']} steps" if train["train_steps"] else f"{train['train_epochs']} epochs"
     data, batch = pretrained["data"]["dataset"], train["train_batch_size"]
     return f"{name} ({stated}) on {data}, {length} of {batch} images a step"
 

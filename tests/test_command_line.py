@@ -125,18 +125,6 @@ def test_nothing_stands_between_a_misfit_and_its_table(tmp_path: Path) -> None:
     assert place == 0 or sys.version_info >= (3, 12)
 
 
-def test_keras_3_is_refused_in_one_line(tmp_path: Path) -> None:
-    """A stand-in for TensorFlow with Keras 3, imported before us."""
-    script = (
-        "import importlib.metadata, sys, types; importlib.metadata.version = lambda name: '3.5.0';"
-        "sys.modules['tensorflow'] = types.SimpleNamespace(keras=types.ModuleType('keras'));"
-        "import tf_simclr"
-    )
-    done = run("-c", script)
-    assert done.returncode == 1
-    assert "ImportError: tf_simclr needs Keras 2: set TF_USE_LEGACY_KERAS=1" in done.stderr.splitlines()[-1]
-
-
 def test_an_install_asks_for_what_requirements_pin() -> None:
     text = (ROOT / "requirements.txt").read_text()
     lines = [line.split("#")[0].strip() for line in text.splitlines()]

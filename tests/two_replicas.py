@@ -19,6 +19,7 @@ import tf_simclr  # noqa: F401  (chooses Keras 2 before TensorFlow is imported)
 import tensorflow as tf  # isort: skip
 
 from tf_simclr.augment import Augmentations, ColorDistortion, GaussianBlur
+from tf_simclr.errors import UsageError
 from tf_simclr.models import BatchNorm, ProjectionHead, ResNet, SimCLR
 from tf_simclr.optimizers import LARS
 
@@ -150,6 +151,31 @@ def operations_of_the_step(strategy: tf.distribute.Strategy) -> Results:
     return {"types": np.array(sorted(types)), "float64": np.array(sorted(wide), dtype=str)}
 
 
+def shares(strategy: tf.distribute.Strategy) -> Results:
+    """What `fit` says of batches that two replicas cannot share equally, by name."""
+    tf.keras.utils.set_random_seed(0)
+    with strategy.scope():
+        layers = [
+            tf.keras.layers.Conv2D(4, 3, input_shape=[8, 8, 3]),
+            tf.keras.layers.GlobalAveragePooling2D(),
+        ]
+        model = SimCLR(tf.keras.Sequential(layers), ProjectionHead(out_dim=4))
+        model.compile("sgd")
+    views = tf.data.Dataset.from_tensor_slices({"views": tf.zeros([10, 2, 8, 8, 3], tf.uint8)})
+    said = {}
+    for name, batches in {
+        "odd": views.batch(5, drop_remainder=True),
+        "unknown": views.batch(4),
+        "equal": views.batch(4, drop_remainder=True),
+    }.items():
+        try:
+            model.fit(batches, verbose=0)
+            said[name] = np.array("")
+        except UsageError as error:
+            said[name] = np.array(str(error))
+    return said
+
+
 def main(output: str) -> None:
     strategy = two_cpus()
     tf.keras.backend.set_floatx("float64")
@@ -179,6 +205,7 @@ def main(output: str) -> None:
     found = train(lambda: built([BatchNorm()], far.shape), far, [40, 24], strategy)
     results |= {f"far/{key}": value for key, value in found.items()}
     results["far/values"] = far
+    results |= {f"shares/{key}": value for key, value in shares(strategy).items()}
     results |= {f"step/{key}": value for key, value in operations_of_the_step(strategy).items()}
     np.savez(output, **{key.replace(":0", ""): value for key, value in results.items()})
 

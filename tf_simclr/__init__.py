@@ -9,6 +9,7 @@ import importlib
 import importlib.metadata
 import os
 import sys
+from pathlib import Path
 from types import ModuleType
 
 __version__ = "0.1.0"
@@ -28,19 +29,35 @@ _PARTS = (
 
 
 def _require_keras_2() -> None:
-    """TensorFlow 2.16 and newer bring Keras 3; the models here are of Keras 2 (`tf_keras`)."""
-    try:
-        if not importlib.metadata.version("keras").startswith("3."):
-            return
-    except importlib.metadata.PackageNotFoundError:
+    """TensorFlow 2.16 and newer bring Keras 3; the models here are of Keras 2 (`tf_keras`).
+
+    TensorFlow chooses once, when it is imported: where `import tensorflow.keras` is to look stands in its
+    `__path__`, which KerasCV goes by even where `tf.keras` itself is still to be loaded.
+
+    Raises:
+        ImportError: the choice is Keras 3, or Keras 2 is not installed; one line that says what to do.
+    """
+    if not _version("keras").startswith("3."):
         return
-    os.environ.setdefault("TF_USE_LEGACY_KERAS", "1")
+    if not _version("tf-keras"):
+        raise ImportError("tf_simclr needs Keras 2: pip install tf-keras, of TensorFlow's own version")
+    chosen = os.environ.setdefault("TF_USE_LEGACY_KERAS", "1") in ("1", "true", "True")
     tensorflow = sys.modules.get("tensorflow")
-    if tensorflow is not None and "tf_keras" not in getattr(tensorflow.keras, "__name__", ""):
+    if tensorflow is not None:
+        chosen = any("tf_keras" in Path(place).parts for place in getattr(tensorflow, "__path__", ()))
+    if not chosen:
         raise ImportError(
-            "tf_simclr needs Keras 2: set TF_USE_LEGACY_KERAS=1 before TensorFlow is imported "
-            "(or import tf_simclr first), with tf-keras installed."
+            "tf_simclr needs Keras 2, and TensorFlow has chosen Keras 3: set TF_USE_LEGACY_KERAS=1 in the "
+            "environment and restart Python (or import tf_simclr before tensorflow and keras)"
         )
+
+
+def _version(package: str) -> str:
+    """Of an installed package; empty where it is not."""
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return ""
 
 
 _require_keras_2()

@@ -17,7 +17,7 @@ with epy.lazy_imports():
     from tf_simclr.devices import strategies
     from tf_simclr.protocols import predictions, preview, results
     from tf_simclr.runs import build
-    from tf_simclr.training import between_epochs, collapse, probe
+    from tf_simclr.training import between_epochs, collapse, probe, validation
 
 _VIEWS, _RUN = "data views augmentation", "probe preview checkpoints devices profile run"
 COMMAND = Command(
@@ -52,8 +52,10 @@ def pretrain(config: Config) -> dict[str, Any] | None:
     probes = probe.watchers(config, model, steps, run)
     epochs = between_epochs.watchers(run.config, model, source, steps)
     spread = collapse.watchers(config, model, source, steps, run)
+    held_out = validation.watchers(config, model, source, test, steps, run)
+    beside = (epochs, probes, spread, held_out)
     speed = training.fit(
-        model, batches, steps, run, lambda start: [*epochs(start), *probes(start), *spread(start)]
+        model, batches, steps, run, lambda start: [one for watchers in beside for one in watchers(start)]
     )
 
     preview.keep(run, source)

@@ -50,6 +50,17 @@ def test_training_curves_have_a_panel_a_column(tmp_path, figure):
     assert panels[1].lines[0].get_marker() == "o"
 
 
+def test_held_out_figures_are_dashed_beside_the_trainings_of_the_same_name(tmp_path, figure):
+    training, held_out = tmp_path / "metrics.csv", tmp_path / "held_out.csv"
+    training.write_text("step,loss,online_loss\n5,8.5,1\n10,7.5,2\n")
+    held_out.write_text("step,loss,other\n10,9.5,3\n")
+    assert is_picture(plots.training_curves(training, held_out))
+    shown, alone = (panel for panel in figure().axes if panel.get_visible())
+    assert [line.get_linestyle() for line in shown.lines] == ["-", "--"]
+    np.testing.assert_array_equal(shown.lines[1].get_xydata(), [[10, 9.5]])
+    assert len(alone.lines) == 1
+
+
 @pytest.mark.parametrize("content", ["", "epoch,loss\n", "loss\n1\n2\n", "epoch,loss\n1,nan\n"])
 def test_training_curves_of_next_to_nothing(tmp_path, content):
     path = tmp_path / "metrics.csv"

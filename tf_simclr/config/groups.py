@@ -242,6 +242,11 @@ class Probe:
     lineareval_while_pretraining: bool = option(
         True, "train a linear classifier on stop_gradient(h) when labels exist"
     )
+    validate_epochs: int = option(
+        0,
+        "epochs between measurements of the loss on --eval_split, in batches of the training's size; 0: none",
+        minimum=0,
+    )
     probe_epochs: int = option(
         0, "epochs between probes by k-NN and L-BFGS classifier on frozen h; 0: none", minimum=0
     )

@@ -18,6 +18,7 @@ with epy.lazy_imports():
 
     from tf_simclr.methods import prediction
     from tf_simclr.methods import state as states
+    from tf_simclr.objectives import unit
     from tf_simclr.replicas import gather, traffic
 
 _FLOAT = 4  # bytes
@@ -71,8 +72,8 @@ class BYOL(Predicting):
         self, model: Any, outputs: Rows, targets: Rows, batch: Mapping[str, tf.Tensor]
     ) -> tuple[tf.Tensor, Mapping[str, tf.Tensor]]:
         z, predictions = outputs
-        p = tf.math.l2_normalize(predictions, axis=1)  # [2n, P]
-        other = prediction.other_view(tf.math.l2_normalize(targets, axis=1))
+        p = unit.unit(predictions)  # [2n, P]
+        other = prediction.other_view(unit.unit(targets))
         distances = tf.reduce_sum(tf.math.squared_difference(p, other), axis=1)  # 2 - 2 cos (Eq. 2)
         loss = 2 * tf.reduce_mean(distances)  # an image's two directions are added (Sec. 3.1)
         return gather.replica_share(loss), {"byol_loss": loss, "projection_std": prediction.channel_std(z)}

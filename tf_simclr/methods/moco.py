@@ -21,6 +21,7 @@ with epy.lazy_imports():
     import tensorflow as tf
 
     from tf_simclr.methods import prediction, state
+    from tf_simclr.objectives import unit
     from tf_simclr.replicas import gather, traffic
 
 _MATRIX_COPIES = 4  # of the similarities: two, and their gradients (reckoned)
@@ -68,7 +69,7 @@ class MoCo(Method):
 
     def state(self, model: Any, image: tf.Tensor) -> dict[str, Any]:
         average = state.Average([model.encoder, model.projection_head], image)
-        z = average(image)
+        z = unit.unit(average(image))
         parts: dict[str, Any] = {"key_encoder": average}
         if self.queue_size:
             parts["queue"] = state.Queue(self.queue_size, z.shape[-1], seed=model.seed, dtype=z.dtype)
@@ -88,7 +89,7 @@ class MoCo(Method):
         a, b = tf.split(views, 2)
         asked = tf.concat([b, a], axis=0) if self.symmetric else b
         keys = model.state["key_encoder"](asked, training=training)
-        return tf.stop_gradient(tf.math.l2_normalize(keys, axis=1))
+        return tf.stop_gradient(unit.unit(keys))
 
     def outputs(self, model: Any, views: tf.Tensor, training: bool) -> tuple[tf.Tensor, Rows]:
         """h and queries q of view a or, symmetric, of both views."""
@@ -101,7 +102,7 @@ class MoCo(Method):
     def loss(
         self, model: Any, outputs: Rows, targets: Rows, batch: Mapping[str, tf.Tensor]
     ) -> tuple[tf.Tensor, Mapping[str, tf.Tensor]]:
-        queries = self._by_direction(tf.math.l2_normalize(outputs, axis=1))
+        queries = self._by_direction(unit.unit(outputs))
         contrast = self._to_queue if self.queue_size else self._to_batch
         found = [contrast(model, q, k) for q, k in zip(queries, self._by_direction(targets), strict=True)]
         sums = tf.add_n([_sums(similarities, place, self.temperature) for similarities, place in found])

@@ -17,6 +17,7 @@ with epy.lazy_imports():
 
     from tf_simclr.methods import prediction
     from tf_simclr.methods import state as states
+    from tf_simclr.objectives import unit
     from tf_simclr.replicas import gather, traffic
 
 _FLOAT = 4  # bytes
@@ -55,7 +56,7 @@ class NNCLR(Method):
             )
 
     def state(self, model: Any, image: tf.Tensor) -> dict[str, Any]:
-        z = model.projection_head(model.encoder(image))
+        z = unit.unit(model.projection_head(model.encoder(image)))
         return {
             "predictor": prediction.new_predictor(model, image, 2, self.predictor_hidden_dim),
             "queue": states.Queue(self.queue_size, z.shape[-1], seed=model.seed, dtype=z.dtype),
@@ -72,7 +73,7 @@ class NNCLR(Method):
     def loss(
         self, model: Any, outputs: Rows, targets: Rows, batch: Mapping[str, tf.Tensor]
     ) -> tuple[tf.Tensor, Mapping[str, tf.Tensor]]:
-        z, p = (tf.math.l2_normalize(rows, axis=1) for rows in outputs)
+        z, p = map(unit.unit, outputs)
         neighbours, similarity = _nearest(z, model.state["queue"].rows)
         a, b = (tf.split(rows, 2) for rows in (neighbours, p))
         both = [self._contrast(a[0], b[1]), self._contrast(a[1], b[0])]  # both orders of the views (Sec. 3.2)
@@ -91,7 +92,7 @@ class NNCLR(Method):
     def after_step(self, model: Any, outputs: Rows, targets: Rows, batch: Mapping[str, tf.Tensor]) -> None:
         """The z of view a alone enter the queue, once their neighbours have been sought there (Sec. 3.2)."""
         view_a, _ = tf.split(outputs[0], 2)
-        model.state["queue"].push(tf.math.l2_normalize(view_a, axis=1))
+        model.state["queue"].push(unit.unit(view_a))
 
     def sizes(self, own: int, images: int, dim: int, weights: int, replicas: int) -> Sizes:
         """Similarities to the queue, of which no gradient is kept, and those of the batch with theirs."""

@@ -21,6 +21,7 @@ with epy.lazy_imports():
     import tensorflow as tf
 
     from tf_simclr.methods import state as states
+    from tf_simclr.objectives import unit
     from tf_simclr.replicas import gather, traffic
 
 _FLOAT = 4  # bytes
@@ -89,7 +90,7 @@ class PCL(Method):
         if not model.num_images:
             raise UsageError("num_images: PCL keeps the cluster of every image; tell Pretraining how many")
         encoder = states.Average([model.encoder, model.projection_head], image)
-        z = encoder(image)
+        z = unit.unit(encoder(image))
         made = {"key_encoder": encoder}
         made["queue"] = states.Queue(self.queue_size, z.shape[-1], seed=model.seed, dtype=z.dtype)
         for count in self._counts:
@@ -99,9 +100,7 @@ class PCL(Method):
     def targets(self, model: Any, views: tf.Tensor, training: bool) -> tf.Tensor:
         """Keys [n, P] of view b."""
         _, view_b = tf.split(views, 2)
-        return tf.stop_gradient(
-            tf.math.l2_normalize(model.state["key_encoder"](view_b, training=training), axis=1)
-        )
+        return tf.stop_gradient(unit.unit(model.state["key_encoder"](view_b, training=training)))
 
     def outputs(self, model: Any, views: tf.Tensor, training: bool) -> tuple[tf.Tensor, tf.Tensor]:
         """h and queries of view a."""
@@ -111,7 +110,7 @@ class PCL(Method):
     def loss(
         self, model: Any, outputs: tf.Tensor, targets: tf.Tensor, batch: Mapping[str, tf.Tensor]
     ) -> tuple[tf.Tensor, Mapping[str, tf.Tensor]]:
-        q = tf.math.l2_normalize(outputs, axis=1)  # [n, P]
+        q = unit.unit(outputs)  # [n, P]
         info_nce = tf.reduce_mean(self._info_nce(q, targets, model.state["queue"].rows))
         everyones = gather.gather_replicas(batch["index"])  # [N]
         found = [
@@ -276,7 +275,7 @@ def _absent(present: tf.Tensor, count: int, drawn: int, key: tf.Tensor) -> tf.Te
 def _features(encoder: states.Average, batches: tf.data.Dataset) -> np.ndarray:
     """Unit vectors [N, P] of all images, by moving statistics."""
     bar = progress_bar(batches, "clusters", leave=False, delay=5, unit=" batches")
-    return np.concatenate([tf.math.l2_normalize(encoder(batch["image"]), axis=1).numpy() for batch in bar])
+    return np.concatenate([unit.unit(encoder(batch["image"])).numpy() for batch in bar])
 
 
 def _of_first_replica(values: Sequence[np.ndarray]) -> Sequence[tf.Tensor]:

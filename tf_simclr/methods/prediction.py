@@ -14,6 +14,7 @@ with epy.lazy_imports():
     import tensorflow as tf
 
     from tf_simclr import networks
+    from tf_simclr.objectives import unit
     from tf_simclr.replicas import gather
 
 _FLOAT = 4  # bytes
@@ -65,7 +66,7 @@ def channel_std(z: tf.Tensor) -> tf.Tensor:
 
     1 / sqrt(P) where z [2n, P] points everywhere, 0 where it has collapsed.
     """
-    unit = tf.math.l2_normalize(tf.stop_gradient(z), axis=1)
-    own = tf.stack([tf.reduce_mean(unit, axis=0), tf.reduce_mean(tf.square(unit), axis=0)])
+    z = unit.unit(tf.stop_gradient(z))
+    own = tf.stack([tf.reduce_mean(z, axis=0), tf.reduce_mean(tf.square(z), axis=0)])
     mean, square = tf.unstack(gather.sum_replicas(own) / gather.num_replicas())
     return tf.reduce_mean(tf.sqrt(tf.maximum(square - tf.square(mean), 0.0)))

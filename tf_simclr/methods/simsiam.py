@@ -16,6 +16,7 @@ with epy.lazy_imports():
     import tensorflow as tf
 
     from tf_simclr.methods import prediction
+    from tf_simclr.objectives import unit
     from tf_simclr.replicas import gather, traffic
 
 _FLOAT = 4  # bytes
@@ -63,8 +64,8 @@ class SimSiam(Predicting):
         self, model: Any, outputs: Rows, targets: Rows, batch: Mapping[str, tf.Tensor]
     ) -> tuple[tf.Tensor, Mapping[str, tf.Tensor]]:
         z, predictions = outputs
-        p = tf.math.l2_normalize(predictions, axis=1)  # [2n, P]
-        other = tf.stop_gradient(prediction.other_view(tf.math.l2_normalize(z, axis=1)))
+        p = unit.unit(predictions)  # [2n, P]
+        other = tf.stop_gradient(prediction.other_view(unit.unit(z)))
         loss = -tf.reduce_mean(tf.reduce_sum(p * other, axis=1))  # of both directions (Eq. 1, 4)
         return gather.replica_share(loss), {"simsiam_loss": loss, "projection_std": prediction.channel_std(z)}
 

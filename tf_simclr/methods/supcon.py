@@ -14,7 +14,7 @@ from tf_simclr.options import option
 with epy.lazy_imports():
     import tensorflow as tf
 
-    from tf_simclr.objectives import statistics
+    from tf_simclr.objectives import statistics, unit
     from tf_simclr.replicas import gather, traffic
 
 _MATRIX_COPIES = 6  # of the similarity matrix: logits, masked, positives, their product, gradients (reckoned)
@@ -44,7 +44,7 @@ class SupCon(Method):
     def loss(
         self, model: Any, outputs: Rows, targets: Rows, batch: Mapping[str, tf.Tensor]
     ) -> tuple[tf.Tensor, Mapping[str, tf.Tensor]]:
-        z = tf.math.l2_normalize(outputs, axis=1)  # [2n, P]
+        z = unit.unit(outputs)  # [2n, P]
         own = gather.positions_of_views(tf.shape(z)[0] // 2)
         classes = _classes(batch["label"])
         logits = statistics.mask_self(

@@ -8,6 +8,7 @@ from typing import Any
 import tensorflow as tf
 
 from tf_simclr.image_size import ImageSize
+from tf_simclr.models import contracts
 from tf_simclr.models.compiling import example_image, exclude_from_decay
 from tf_simclr.models.losses import (
     REPLICAS_AGREE,
@@ -16,12 +17,13 @@ from tf_simclr.models.losses import (
     kernels,
     layer_losses,
 )
+from tf_simclr.models.model import Model
 from tf_simclr.networks.heads import LinearClassifier
 from tf_simclr.optimizers import kernels_l2
 from tf_simclr.replicas.gather import replica_share
 
 
-class Classifier(tf.keras.Model):
+class Classifier(Model):
     """Images to logits through an encoder and, optionally, the first layers of a projection head.
 
     What is trained is what `trainable` says of the parts: `freeze_encoder()` is linear evaluation,
@@ -52,12 +54,14 @@ class Classifier(tf.keras.Model):
         self.distribute_reduction_method = REPLICAS_AGREE
         if head_layer and projection_head is None:
             raise ValueError("head_layer needs a projection_head")
+        contracts.require_keras_2("encoder", encoder)
         self.encoder = encoder
         self.projection_head = projection_head
         for layer in projection_head.dense_layers[head_layer:] if projection_head is not None else ():
             layer.trainable = False  # kept for export, as it was
         self.classifier = LinearClassifier(num_classes, zero_init=zero_init)
         self.head_layer = head_layer
+        self.image_size = 0  # of the images that were seen last; 0: none yet
         self.l2 = l2
         self.loss_mean = tf.keras.metrics.Mean("loss")
         self.top1 = tf.keras.metrics.SparseCategoricalAccuracy("accuracy")
@@ -87,15 +91,16 @@ class Classifier(tf.keras.Model):
         `image_size` is what variables are created for where the encoder does not say.
         """
         image = example_image(self.encoder, image_size)
+        h = contracts.representation(self.encoder, image, pretraining=False)
         if self.projection_head is not None:
-            self.projection_head(self.encoder(image))
+            self.projection_head(h)
         self(image)
         optimizer = tf.keras.optimizers.get(optimizer)
         exclude_from_decay(optimizer, self)
         super().compile(optimizer=optimizer, **options)
 
     def train_step(self, batch: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
-        images, labels = in_unit_range(batch["image"]), batch["label"]
+        images, labels = self._checked(batch, self.optimizer)
         targets = self.targets(images)
         with tf.GradientTape() as tape:
             logits = self(images, training=True)  # [b, C]
@@ -116,8 +121,19 @@ class Classifier(tf.keras.Model):
 
     def test_step(self, batch: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
         """Loss and accuracy of evaluation images, for `evaluate` and validation data."""
-        images = in_unit_range(batch["image"])
-        return self.measured(batch["label"], self(images), self.targets(images))
+        images, labels = self._checked(batch)
+        return self.measured(labels, self(images), self.targets(images))
+
+    def _checked(self, batch: Mapping[str, tf.Tensor], optimizer: Any = None) -> tuple[tf.Tensor, tf.Tensor]:
+        """Images in [0, 1] and labels."""
+        batch = contracts.mapping(batch, "image label")
+        images = batch["image"]
+        contracts.check_type("image", images)
+        contracts.check_labels(batch["label"])
+        if images.shape.rank == 4:  # no features, as of an encoder that is computed once
+            self.image_size = images.shape[1]
+            contracts.require_unit_range(images, optimizer)
+        return in_unit_range(images), batch["label"]
 
     def measured(
         self, labels: tf.Tensor, logits: tf.Tensor, targets: tf.Tensor | None

@@ -7,12 +7,14 @@ from typing import Any
 
 import tensorflow as tf
 
+from tf_simclr import options as rules
 from tf_simclr.augment import Augmentations
 from tf_simclr.image_size import ImageSize
 from tf_simclr.methods.method import Method, Rows
-from tf_simclr.models import micro_batching
+from tf_simclr.models import contracts, micro_batching
 from tf_simclr.models.compiling import example_image, exclude_from_decay, keep_rate
-from tf_simclr.models.losses import REPLICAS_AGREE, cross_entropy, kernels, layer_losses
+from tf_simclr.models.losses import REPLICAS_AGREE, cross_entropy, kernels, labelled_rows, layer_losses
+from tf_simclr.models.model import Model
 from tf_simclr.networks.heads import LinearClassifier
 from tf_simclr.optimizers import kernels_l2
 from tf_simclr.replicas.gather import num_replicas, replica_id, replica_share
@@ -22,7 +24,7 @@ ONLINE_RATE = 0.1
 loss goes through 31 before it settles. Its gradient never reaches the encoder."""
 
 
-class Pretraining(tf.keras.Model):
+class Pretraining(Model):
     """Pretrains an encoder by a method; use through `compile` and `fit`.
 
     A batch is a dict: `views` [N, V, H, W, C], uint8 or float in [0, 1]; optionally `uniforms` [N, V, K]
@@ -42,6 +44,10 @@ class Pretraining(tf.keras.Model):
         total_steps: of the training, for methods whose coefficients have a schedule; 0: they stay as given.
         num_images: of the training, for methods that keep something of each; their batches have `index`
             [N] int64 from 0 to `num_images` - 1.
+
+    Raises:
+        UsageError: an option of the method breaks its rules, or encoder or head are of Keras 3. `compile`,
+            `fit` and `evaluate` raise it, too, for what `contracts` asks of encoders and batches.
     """
 
     def __init__(
@@ -60,6 +66,10 @@ class Pretraining(tf.keras.Model):
     ) -> None:
         super().__init__(name=type(method).__name__.lower())
         self.distribute_reduction_method = REPLICAS_AGREE
+        for name, field, value in rules.options_of(method):
+            rules.check(name, value, field.metadata)
+        contracts.require_keras_2("encoder", encoder)
+        contracts.require_keras_2("projection_head", projection_head)
         self.method = method
         self.encoder = encoder
         self.projection_head = projection_head
@@ -71,6 +81,7 @@ class Pretraining(tf.keras.Model):
         self.total_steps = total_steps
         self.num_images = num_images
         self.state: dict[str, Any] | None = None
+        self.image_size = 0  # of the images that were seen last; 0: none yet
         self.contrastive_metrics = {  # by the names that checkpoints of SimCLR have always had
             name.removeprefix("contrastive_"): tf.keras.metrics.Mean(name) for name in method.figures
         }
@@ -87,7 +98,7 @@ class Pretraining(tf.keras.Model):
         """
         image = example_image(self.encoder, image_size)
         self.augmentations.require_channels(image.shape[-1])
-        h = self.encoder(image)
+        h = contracts.representation(self.encoder, image, pretraining=True)
         self.projection_head(h)
         if self.classifier is not None:
             self.classifier(h)
@@ -114,6 +125,7 @@ class Pretraining(tf.keras.Model):
         return self.method.outputs(self, views, training)
 
     def train_step(self, batch: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+        batch = self._checked(batch, self.optimizer)
         views = self.augmented_views(batch)  # [V * N, H, W, C], view a first
         targets = self.method.targets(self, views, training=True)
         if self.micro_batches > 1:
@@ -131,18 +143,34 @@ class Pretraining(tf.keras.Model):
     def test_step(self, batch: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
         """The same figures with batch norm in inference mode, for `evaluate` and validation data.
 
+        Means over batches of several sizes weigh the images. A contrastive loss depends on the number of
+        negatives nevertheless: compare figures of batches of one size.
         Batches without `uniforms` are all augmented by the same draws, those of the seed and the last step.
         """
+        batch = self._checked(batch)
         views = self.augmented_views(batch)
         targets = self.method.targets(self, views, training=False)
         self._loss(*self.represent(views, training=False), targets, batch)
         return {metric.name: metric.result() for metric in self.metrics}
 
+    def _checked(self, batch: Any, optimizer: Any = None) -> Mapping[str, tf.Tensor]:
+        """The batch, as `contracts` asks for it."""
+        labelled = self.classifier is not None or self.method.needs_labels
+        keys = "views" + " label" * labelled + " index" * self.method.needs_index
+        batch = contracts.mapping(batch, keys)
+        contracts.check_views(batch["views"], self.method.num_views)
+        self.image_size = batch["views"].shape[2]
+        if labelled:
+            contracts.check_labels(batch["label"])
+        contracts.require_unit_range(batch["views"], optimizer)
+        return batch
+
     def _loss(self, h: tf.Tensor, outputs: Rows, targets: Rows, batch: Mapping[str, tf.Tensor]) -> tf.Tensor:
         """What is minimised; the metrics take note."""
         loss, figures = self.method.loss(self, outputs, targets, batch)
+        weight = None if _of_one_size(batch["views"]) else tf.shape(batch["views"])[0]
         for metric in self.contrastive_metrics.values():
-            metric.update_state(figures[metric.name])
+            metric.update_state(figures[metric.name], sample_weight=weight)
         parts = self.method.trained(self)
         if self.l2:
             decayed = [variable for part in parts for variable in kernels(part)]
@@ -169,12 +197,20 @@ class Pretraining(tf.keras.Model):
     def _online_loss(self, h: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
         """The online classifier's loss on all views encoded (authors' code), the replica's part of it."""
         logits = self.classifier(tf.stop_gradient(h))  # [V * N, C]
+        one_size = _of_one_size(labels)  # then a batch weighs 1 where all have labels
         labels = tf.tile(labels, [tf.shape(h)[0] // tf.shape(labels)[0]])  # -1 where there is none
         labelled = labels >= 0
-        loss = cross_entropy(logits, labels)
-        self.online_loss.update_state(loss * num_replicas())
+        rows = labelled_rows(labels, logits.dtype)
+        loss = cross_entropy(logits, labels, rows)
+        full = tf.cast(tf.size(labels) * num_replicas(), rows.dtype) if one_size else 1.0
+        self.online_loss.update_state(loss * num_replicas(), sample_weight=rows / full)
         self.online_accuracy.update_state(tf.maximum(labels, 0), logits, sample_weight=labelled)
         return loss
+
+
+def _of_one_size(rows: tf.Tensor) -> bool:
+    """Whether the graph is for batches of that size alone: without one, any may come."""
+    return rows.shape[0] is not None and not tf.executing_eagerly()
 
 
 def _view_a_first(images: tf.Tensor) -> tf.Tensor:

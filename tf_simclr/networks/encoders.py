@@ -58,20 +58,14 @@ class KerasEncoder(tf.keras.Model):
             )
         self.network = network
         try:
-            shape = self(
-                tf.zeros([1, *height_and_width(image_size), channels])
-            ).shape  # creates the variables
+            h = network(tf.zeros([1, *height_and_width(image_size), channels]))
         except ValueError as error:
             raise UsageError(
                 f"--{FLAG}={maker}: takes no images of {image_size} px (--image_size)"
                 f"{_grey(channels)}: {_line(error)}"
             ) from error
-        if shape.rank != 2:
-            raise UsageError(
-                f"--{FLAG}={maker}: gives {shape.as_list()} for one image, not one vector; end it with "
-                "global average pooling (keras.applications: pooling='avg', include_top=False)"
-            )
-        self.output_dim = shape[-1]
+        self.output_dim = require_vectors(f"--{FLAG}={maker}", h).shape[-1]
+        self(tf.zeros([1, *height_and_width(image_size), channels]))  # creates what the network has not
 
     def call(self, images: tf.Tensor, training: bool = False) -> tf.Tensor:
         return tf.cast(self.network(images, training=training), self.variable_dtype)
@@ -99,6 +93,22 @@ class KerasEncoder(tf.keras.Model):
 
 def _grey(channels: int) -> str:
     return "" if channels == 3 else f" of {channels} channels (--channels)"
+
+
+def require_vectors(name: str, h: Any) -> tf.Tensor:
+    """What the encoder that `name` says gives for images: h [b, D].
+
+    Raises:
+        UsageError: it is no tensor, or has another rank.
+    """
+    if not tf.is_tensor(h):
+        raise UsageError(f"{name}: gives a {type(h).__name__} for images; give one tensor [b, D]")
+    if h.shape.rank != 2 or not h.dtype.is_floating:
+        raise UsageError(
+            f"{name}: gives {h.dtype.name} {h.shape.as_list()}, not one vector an image; end it with global "
+            "average pooling (keras.applications: pooling='avg', include_top=False)"
+        )
+    return h
 
 
 def _line(error: Exception) -> str:

@@ -14,7 +14,7 @@ from tf_simclr.replicas.gather import gather_replicas
 
 __all__ = ["NTXent", "find", "gather_replicas", "nt_xent"]
 
-_SHARED = ("blockwise", "statistics")
+_SHARED = ("blockwise", "statistics", "unit")
 
 
 def find(name: str) -> Callable[..., Any]:

@@ -9,6 +9,7 @@ import tensorflow as tf
 from tf_simclr.errors import UsageError
 from tf_simclr.objectives.blockwise import blockwise_sums
 from tf_simclr.objectives.statistics import log_sum_exp_without_self, retrieval_sums
+from tf_simclr.objectives.unit import unit
 from tf_simclr.replicas.gather import gather_views, num_replicas, positions_of_views, sum_replicas
 
 
@@ -56,11 +57,15 @@ def nt_xent(
             be known when the function is traced.
 
     Raises:
-        UsageError: if `block_size` is below 1, or given for a batch of unknown size.
+        UsageError: if `temperature` is not above 0, if `block_size` is below 1, or given for a batch of
+            unknown size.
     """
-    z = tf.cast(projections, tf.float64 if projections.dtype == tf.float64 else tf.float32)
+    if isinstance(temperature, int | float) and not temperature > 0:
+        raise UsageError(f"temperature={temperature}: must be greater than 0")
     if l2_normalize:
-        z = tf.math.l2_normalize(z, axis=-1)
+        z = unit(projections)
+    else:
+        z = tf.cast(projections, tf.float64 if projections.dtype == tf.float64 else tf.float32)
     images = (z.shape[0] or tf.shape(z)[0]) // 2 * num_replicas()  # N
     if block_size is None:
         loss, correct, entropy = _full_matrix_sums(z, temperature)

@@ -16,7 +16,8 @@ def of_images(source: Source, indices: np.ndarray, side: int) -> dict[int, np.nd
     part = source.subset(chosen)
 
     def pixels(record: Record) -> tf.Tensor:
-        return part.decode_for_boxes(record["image"], _whole, side)[0]
+        image = part.decode_for_boxes(record["image"], _whole, side)[0]
+        return tf.image.grayscale_to_rgb(image) if source.channels == 1 else image
 
     decoded = part.records().map(pixels, num_parallel_calls=2)
     small = (_shrunk(image, side) for image in decoded.as_numpy_iterator())

@@ -24,13 +24,16 @@ MOST_POINTS = 1000  # t-SNE takes about 3 s a panel
 MOST_NAMES = 30  # classes whose names still fit beside a picture
 
 
-def training_curves(metrics_csv: str | os.PathLike[str]) -> bytes:
+def training_curves(
+    metrics_csv: str | os.PathLike[str], held_out_csv: str | os.PathLike[str] | None = None
+) -> bytes:
     """Each column of a run's `metrics.csv` over its epochs (or steps), a small panel each.
 
-    Empty cells are gaps; columns without any number are left out.
+    Empty cells are gaps; columns without any number are left out. Columns of the same name in `held_out_csv`
+    are dashed beside them, over steps.
     """
-    rows = list(csv.DictReader(io.StringIO(epath.Path(metrics_csv).read_text())))
-    columns = {name: np.array([_number(row[name]) for row in rows]) for name in (rows[0] if rows else ())}
+    columns = _columns(metrics_csv)
+    held_out = _columns(held_out_csv) if held_out_csv is not None else {}
     axis = next((name for name in ("epoch", "step") if name in columns), None)
     shown = {n: v for n, v in columns.items() if n not in ("epoch", "step") and np.isfinite(v).any()}
     figure, axes = _panels(max(1, len(shown)), width=3.2, height=2.3, across=3)
@@ -41,9 +44,21 @@ def training_curves(metrics_csv: str | os.PathLike[str]) -> bytes:
         panel.plot(
             x[finite], values[finite], color=COLOURS[number % len(COLOURS)], marker=marker, markersize=3
         )
+        if name in held_out and axis in held_out:
+            _dashed(panel, held_out[axis], held_out[name])
         panel.set_title(name.replace("_", " "), fontsize=9)
         panel.set_xlabel(axis or "row", fontsize=8)
     return _png(figure)
+
+
+def _columns(table: str | os.PathLike[str]) -> dict[str, np.ndarray]:
+    rows = list(csv.DictReader(io.StringIO(epath.Path(table).read_text())))
+    return {name: np.array([_number(row[name]) for row in rows]) for name in (rows[0] if rows else ())}
+
+
+def _dashed(panel: Axes, x: np.ndarray, values: np.ndarray) -> None:
+    panel.plot(x, values, color="black", linestyle="--", marker=".", markersize=3, label="held out")
+    panel.legend(frameon=False, fontsize=7)
 
 
 def confusion_matrix(labels: np.ndarray, predictions: np.ndarray, class_names: Sequence[str]) -> bytes:

@@ -25,6 +25,7 @@ CURVES = (
     ("probe.csv", "Probes of the frozen encoder during pretraining"),
     ("validation.csv", "Held-out labelled images"),
 )
+HELD_OUT = "held_out.csv"
 MOST_CLASSES = 30
 
 
@@ -40,8 +41,7 @@ def write_run_report(folder: epath.Path) -> epath.Path:
         if _is_table(value):
             sections.append(Section(name.replace("_", " ").capitalize(), [_rows_table(value)]))
     if (folder / "metrics.csv").exists():
-        curves = plots.training_curves(folder / "metrics.csv")
-        sections.append(Section("Training", [Picture(curves, "Means over each epoch, from metrics.csv")]))
+        sections.append(Section("Training", [_training(folder)]))
     for name, caption in CURVES:
         if (folder / name).exists():
             sections.append(Section(caption, [Picture(plots.training_curves(folder / name), f"From {name}")]))
@@ -62,6 +62,17 @@ def write_run_report(folder: epath.Path) -> epath.Path:
 def mistakes_file(predictions_file: str) -> str:
     """The picture of the most confident mistakes of a file of predictions."""
     return f"mistakes{predictions_file.removeprefix('predictions').removesuffix('.npz')}.png"
+
+
+def _training(folder: epath.Path) -> Picture:
+    caption, held_out = "Means over each epoch, from metrics.csv", folder / HELD_OUT
+    if not held_out.exists():
+        return Picture(plots.training_curves(folder / "metrics.csv"), caption)
+    caption += (
+        f"; dashed: held-out images, from {HELD_OUT}, in batches of the same size and by batch norm's moving "
+        "statistics"
+    )
+    return Picture(plots.training_curves(folder / "metrics.csv", held_out), caption)
 
 
 def _result_table(result: dict[str, Any]) -> Table:
