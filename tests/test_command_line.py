@@ -24,7 +24,8 @@ COMMANDS += ["transfer", "embed", "doctor", "distill", "predict"]
 ROOMS = [
     {"errors"},
     {"progress", "files", "lookup", "options"},
-    {"replicas", "data", "augment", "optimizers"},
+    {"replicas", "data", "optimizers"},
+    {"augment"},
     {"objectives", "networks"},
     {"methods"},
     {"models"},

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from typing import Any
 
 import tensorflow as tf
 
 from tf_simclr import augment
-from tf_simclr.augment import Augmentations, ColorDistortion, GaussianBlur
+from tf_simclr.augment import Augmentations, ColorDistortion, Crop, GaussianBlur
 from tf_simclr.config import Config, Steps
 from tf_simclr.devices.strategies import check_batch
 from tf_simclr.errors import UsageError
@@ -54,11 +55,13 @@ def projection_head(config: Config) -> ProjectionHead:
 
 
 def augmentations(config: Config) -> Augmentations:
-    """Colour distortion, then blur (App. A); or what --augmentations lists."""
-    settings = config.augmentation
+    """What follows the first crop: colour distortion, then blur (App. A); or what --augmentations lists."""
+    settings, num_views = config.augmentation, config.method.num_views
+    crop = functools.partial(Crop, area_min=config.views.crop_area_min, flip=config.views.use_flip)
     if settings.augmentations:
-        return Augmentations(per_view=augment.operations(settings.augmentations, config.method.num_views))
-    layers: list[Any] = []
+        named = augment.operations(settings.augmentations, num_views, settings.one_branch, crop)
+        return Augmentations(per_view=named)
+    layers: list[Any] = [crop()] if settings.one_branch else []
     if settings.color_jitter_strength:
         layers.append(
             ColorDistortion(
@@ -69,6 +72,8 @@ def augmentations(config: Config) -> Augmentations:
         )
     if settings.use_blur:
         layers.append(GaussianBlur())
+    if settings.one_branch:
+        return Augmentations(per_view=[layers, *([] for _ in range(num_views - 1))])
     return Augmentations(layers)
 
 
