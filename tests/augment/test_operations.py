@@ -178,7 +178,10 @@ def test_images_are_changed_with_the_probability_and_others_pass_bit_for_bit(nam
     np.testing.assert_array_equal(same.all((1, 2, 3)), uniforms[:, 0] >= 0.3)
 
 
-@pytest.mark.parametrize("name", sorted(OPERATIONS))
+@pytest.mark.parametrize(
+    "name",
+    [pytest.param(name, marks=[pytest.mark.slow] * (name == "auto_augment")) for name in sorted(OPERATIONS)],
+)
 def test_compiled_by_itself_or_in_a_step_equals_plain(name: str) -> None:
     """Rounding may move a pixel across a threshold of AutoAugment: a few then differ."""
     layers = [OPERATIONS[name]()]
