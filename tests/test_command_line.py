@@ -24,7 +24,8 @@ COMMANDS += ["transfer", "embed", "doctor", "distill", "predict", "search"]
 ROOMS = [
     {"errors", "image_size"},
     {"progress", "files", "lookup", "options"},
-    {"replicas", "data", "augment", "optimizers"},
+    {"replicas", "data", "optimizers"},
+    {"augment"},
     {"objectives", "networks"},
     {"methods"},
     {"models"},

@@ -184,7 +184,13 @@ def test_saturation_may_have_a_range_of_its_own() -> None:
 
 
 def test_config_and_draws() -> None:
-    config = {"strength": 0.3, "order": "random", "brightness": "multiplicative", "saturation": 0.1}
+    config = {
+        "strength": 0.3,
+        "order": "random",
+        "brightness": "multiplicative",
+        "saturation": 0.1,
+        "grey_probability": 0.3,
+    }
     layer = ColorDistortion(**config)
     again = ColorDistortion.from_config(layer.get_config())
     assert again.get_config() == config

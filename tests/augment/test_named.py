@@ -76,10 +76,47 @@ def test_solarisation_is_drawn_by_image() -> None:
     assert Solarization.from_config(layer.get_config()).probability == 0.3
 
 
+def kinds(augmentations: Augmentations) -> list[list[str]]:
+    return [[type(layer).__name__ for layer in own] for own in augmentations.per_view]
+
+
+def test_the_first_crop_is_there_named_or_not() -> None:
+    assert (
+        kinds(made("crop,color,blur")) == kinds(made("color,blur")) == [["ColorDistortion", "GaussianBlur"]]
+    )
+    assert kinds(made("crop")) == kinds(made("none")) == [[]]
+    assert kinds(made("color,crop")) == [["ColorDistortion", "Crop"]]
+    assert kinds(made("crop,blur|crop,crop")) == [["GaussianBlur"], ["Crop"]]
+
+
+def test_one_branch_has_the_operations_and_the_crop_is_one_of_them() -> None:
+    def one_branch(text: str) -> Augmentations:
+        return build.augmentations(
+            Config("pretrain").replace(augmentations=text, one_branch=True, crop_area_min=0.3, use_flip=False)
+        )
+
+    assert kinds(one_branch("rotate")) == [["Rotation"], []]
+    assert kinds(one_branch("")) == [["Crop", "ColorDistortion", "GaussianBlur"], []]
+    cropped = one_branch("crop,sobel")
+    assert kinds(cropped) == [["Crop", "Sobel"], []]
+    assert (cropped.layers[0].area_min, cropped.layers[0].flip) == (0.3, False)
+    images = tf.tile(tf.random.stateless_uniform([3, 16, 16, 3], [1, 2]), [2, 1, 1, 1])
+    first, second = tf.split(cropped(images, tf.random.stateless_uniform([6, 24], [3, 4])), 2)
+    np.testing.assert_array_equal(second, images[:3])
+    assert np.abs(first - second).max() > 0.1
+    with pytest.raises(UsageError, match="--one_branch takes one list, without"):
+        one_branch("blur|color")
+
+
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        ("colour", "'colour' is none of color, blur, solarize, MODULE:NAME"),
+        ("colour", "'colour' is none of crop, color, color_jitter, color_drop, blur, cutout, sobel, noise, "),
+        (
+            "crop(area_min=0.5),color",
+            "the first crop has the flags --crop_area_min and --use_flip; give crop",
+        ),
+        ("rotate(probability=2)", "probability=2: give a number from 0 to 1"),
         ("color(strength=9)", "--color_jitter_strength=9"),
         ("color(depth=1)", "unexpected keyword argument"),
         ("color(strength=open('x'))", "give NAME, MODULE:NAME"),

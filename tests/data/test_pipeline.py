@@ -172,6 +172,15 @@ def test_views_are_as_many_as_asked_for(source: Source) -> None:
     assert len(np.unique(batch["uniforms"])) == batch["uniforms"].size
 
 
+def test_a_shared_crop_is_that_of_the_first_view(source: Source) -> None:
+    for own, shared in zip(
+        _take(_pretraining(source), 3), _take(_pretraining(source, shared_crop=True), 3), strict=True
+    ):
+        np.testing.assert_array_equal(shared["views"], np.stack([own["views"][:, 0]] * 2, axis=1))
+        assert (own["views"][:, 0] != own["views"][:, 1]).any()
+        _assert_equal([{**shared, "views": own["views"]}], [own])
+
+
 def test_crop_and_flip_can_be_turned_off() -> None:
     source = _memory_source()
     batch = _take(_pretraining(source, image_size=12, crop_area_min=1.0, flip=False, seed=1), 1)[0]

@@ -15,10 +15,10 @@ from hypothesis import strategies as st
 
 from tests.compiled import optimized, waits
 from tf_simclr.errors import UsageError
-from tf_simclr.objectives import NTXent, nt_xent
+from tf_simclr.objectives import Contrast, nt_xent
 
 
-def _value_and_gradient(z: np.ndarray, *args: object, **kwargs: object) -> tuple[NTXent, np.ndarray]:
+def _value_and_gradient(z: np.ndarray, *args: object, **kwargs: object) -> tuple[Contrast, np.ndarray]:
     z = tf.constant(z)
     with tf.GradientTape() as tape:
         tape.watch(z)
@@ -170,7 +170,7 @@ def test_compiled_equals_eager(jit: bool, block_size: int | None) -> None:
     eager, gradient = _value_and_gradient(z, 0.1, True, block_size)
 
     @tf.function(jit_compile=jit)
-    def compiled(z: tf.Tensor) -> tuple[NTXent, tf.Tensor]:
+    def compiled(z: tf.Tensor) -> tuple[Contrast, tf.Tensor]:
         with tf.GradientTape() as tape:
             tape.watch(z)
             result = nt_xent(z, 0.1, block_size=block_size)

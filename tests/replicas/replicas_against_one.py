@@ -12,7 +12,7 @@ import tf_simclr  # noqa: F401  (chooses Keras 2 before TensorFlow is imported)
 # isort: split
 import tensorflow as tf
 
-from tf_simclr.objectives import NTXent, gather_replicas, nt_xent
+from tf_simclr.objectives import Contrast, gather_replicas, nt_xent
 from tf_simclr.optimizers import LARS
 
 N, INPUTS, D, STEPS = 12, 7, 5, 3
@@ -23,7 +23,7 @@ KERNEL = RNG.normal(size=[INPUTS, D])
 BIAS = RNG.normal(size=[D])
 
 
-def train(strategy: tf.distribute.Strategy, objective: Callable[[tf.Tensor], NTXent]) -> list[np.ndarray]:
+def train(strategy: tf.distribute.Strategy, objective: Callable[[tf.Tensor], Contrast]) -> list[np.ndarray]:
     """The weights after some steps of LARS, and every step's loss, accuracy and entropy."""
     with strategy.scope():
         kernel, bias = tf.Variable(KERNEL), tf.Variable(BIAS)
@@ -53,14 +53,14 @@ def train(strategy: tf.distribute.Strategy, objective: Callable[[tf.Tensor], NTX
     return [kernel.numpy(), bias.numpy(), np.array([m[0] for m in metrics])]
 
 
-def local_nt_xent(z: tf.Tensor) -> NTXent:
+def local_nt_xent(z: tf.Tensor) -> Contrast:
     """The mistake: negatives of the own replica only."""
     similarities = tf.matmul(tf.math.l2_normalize(z, -1), tf.math.l2_normalize(z, -1), transpose_b=True) / 0.2
     masked = tf.linalg.set_diag(similarities, tf.fill([z.shape[0]], z.dtype.min))
     positives = tf.linalg.diag_part(tf.roll(similarities, z.shape[0] // 2, axis=1))
     loss = tf.reduce_sum(tf.reduce_logsumexp(masked, axis=1) - positives) / N
     total = tf.distribute.get_replica_context().all_reduce("SUM", tf.stop_gradient(loss))
-    return NTXent(loss + tf.stop_gradient(total - loss), total, total)
+    return Contrast(loss + tf.stop_gradient(total - loss), total, total)
 
 
 def check_gather(strategy: tf.distribute.Strategy) -> None:

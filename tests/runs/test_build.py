@@ -134,6 +134,7 @@ CROPS = {
     "crop_area_min": 0.5,
     "use_flip": False,
     "shuffle_buffer": 9,
+    "one_branch": True,
 }
 AS_ARGUMENTS = {
     "image_size": 12,
@@ -142,6 +143,7 @@ AS_ARGUMENTS = {
     "crop_area_min": 0.5,
     "flip": False,
     "shuffle_buffer": 9,
+    "shared_crop": True,
 }
 
 

@@ -4,8 +4,17 @@ from __future__ import annotations
 
 from tf_simclr.augment.augmentations import Augmentations, Operation
 from tf_simclr.augment.color_distortion import ColorDistortion
+from tf_simclr.augment.crop import Crop
 from tf_simclr.augment.gaussian_blur import GaussianBlur
 from tf_simclr.augment.named import operations
 from tf_simclr.augment.solarization import Solarization
 
-__all__ = ["Augmentations", "ColorDistortion", "GaussianBlur", "Operation", "Solarization", "operations"]
+__all__ = [
+    "Augmentations",
+    "ColorDistortion",
+    "Crop",
+    "GaussianBlur",
+    "Operation",
+    "Solarization",
+    "operations",
+]

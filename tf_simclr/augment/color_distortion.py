@@ -10,8 +10,9 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+from tf_simclr.augment.by_chance import require_between
 from tf_simclr.augment.keras_cv_layers import keras_cv_layers
-from tf_simclr.augment.pixels import as_float
+from tf_simclr.augment.pixels import as_float, per_image
 from tf_simclr.errors import UsageError
 
 JITTER_PROBABILITY = 0.8  # App. A
@@ -48,6 +49,7 @@ class ColorDistortion:
         brightness: "additive" (the paper's) or "multiplicative".
         saturation: its largest change, between 0 and 1; None: 0.8 s, as brightness and contrast have it
             (BYOL: 0.2 at s = 0.5).
+        grey_probability: of an image to lose its colours, after the jitter.
 
     Raises:
         UsageError: an argument is none of these.
@@ -59,6 +61,7 @@ class ColorDistortion:
         order: str = "fixed",
         brightness: str = "additive",
         saturation: float | None = None,
+        grey_probability: float = GREY_PROBABILITY,
     ) -> None:
         if not 0.0 <= strength <= 2.5:
             raise UsageError(f"--color_jitter_strength={strength}: give a number from 0 to 2.5.")
@@ -70,10 +73,12 @@ class ColorDistortion:
             )
         if saturation is not None and not 0.0 <= saturation <= 1.0:
             raise UsageError(f"saturation of the colour jitter {saturation}: give a number from 0 to 1.")
+        require_between("grey_probability", grey_probability, 0.0, 1.0)
         self.strength = float(strength)
         self.saturation = saturation
         self.order = order
         self.brightness = brightness
+        self.grey_probability = float(grey_probability)
         self._drawn = ("jitter", *OPERATIONS, "grey") + (("order",) if order == "random" else ())
         layers = keras_cv_layers()  # their own factors are never drawn: each call here gives them
         self._brightness = layers.RandomBrightness(factor=0.0, value_range=(0.0, 1.0), dtype="float32")
@@ -112,7 +117,7 @@ class ColorDistortion:
         for name, (low, high) in self.ranges().items():
             factors[name] = low + (high - low) * factors[name]
         factors["jitter"] = factors["jitter"] < JITTER_PROBABILITY
-        factors["grey"] = factors["grey"] < GREY_PROBABILITY
+        factors["grey"] = factors["grey"] < self.grey_probability
         if self.order == "random":
             factors["order"] = tf.cast(factors["order"] * len(ORDERS), tf.int32)
         return factors
@@ -182,16 +187,16 @@ class ColorDistortion:
     ) -> tf.Tensor:
         """The last piece of the jitter, and which of an image's versions is its result."""
         jittered = self._jitter_piece(jittered, factors)
-        images = tf.where(_per_image(jitter), jittered, as_float(images))
-        return tf.where(_per_image(grey), self._grey.augment_images(images), images)
+        images = tf.where(per_image(jitter), jittered, as_float(images))
+        return tf.where(per_image(grey), self._grey.augment_images(images), images)
 
     def _adjust(self, name: str, images: tf.Tensor, factor: tf.Tensor) -> tf.Tensor:
         if name == "brightness" and self.brightness == "multiplicative":  # KerasCV has none
-            return tf.clip_by_value(images * _per_image(factor), 0.0, 1.0)
+            return tf.clip_by_value(images * per_image(factor), 0.0, 1.0)
         if name == "brightness":
-            return self._brightness.augment_images(images, _per_image(factor))
+            return self._brightness.augment_images(images, per_image(factor))
         if name == "contrast":  # around each channel's mean, as tf.image
-            return self._contrast.augment_images(images, _per_image(factor))
+            return self._contrast.augment_images(images, per_image(factor))
         if name == "saturation":  # KerasCV multiplies by x / (1 - x)
             return self._saturation.augment_images(images, factor / (1.0 + factor))
         return self._hue.augment_images(images, factor)
@@ -203,16 +208,13 @@ class ColorDistortion:
             "order": self.order,
             "brightness": self.brightness,
             "saturation": self.saturation,
+            "grey_probability": self.grey_probability,
         }
 
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> ColorDistortion:
         """The layer that `get_config` described."""
         return cls(**config)
-
-
-def _per_image(factor: tf.Tensor) -> tf.Tensor:
-    return factor[:, tf.newaxis, tf.newaxis, tf.newaxis]  # [B, 1, 1, 1]
 
 
 def _slots_of_orders() -> np.ndarray:

@@ -15,3 +15,8 @@ def as_float(images: tf.Tensor) -> tf.Tensor:
     if images.dtype == tf.float32:
         return images
     return tf.clip_by_value(tf.image.convert_image_dtype(images, tf.float32), 0.0, 1.0)
+
+
+def per_image(factor: tf.Tensor) -> tf.Tensor:
+    """A number an image, [B], as a factor of pixels: [B, 1, 1, 1]."""
+    return factor[:, tf.newaxis, tf.newaxis, tf.newaxis]

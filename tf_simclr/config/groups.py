@@ -109,8 +109,11 @@ class Augmentation:
     use_blur: bool = option(True, "Gaussian blur with p = 0.5 (App. A)")
     augmentations: str = option(
         "",
-        "what follows the crop: OPERATION(key=value),... or MODULE:FUNCTION, one such list for each view "
-        "between |; empty: by the flags above",
+        "operations in sequence, as crop,color(strength=0.5),blur or MODULE:FUNCTION, one such list for each "
+        "view between |; empty: crop,color,blur by the flags above",
+    )
+    one_branch: bool = option(
+        False, "views are one crop, and the augmentations are the first view's alone (Sec. 3.1, Fig. 5)"
     )
 
 

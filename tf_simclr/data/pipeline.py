@@ -43,6 +43,7 @@ class Sampling:
       crop_area_min: least share of the image's area that a crop keeps.
       flip: whether views are flipped left-right with p = 0.5.
       shuffle_buffer: records that a stream's shuffling holds; indexed sources shuffle fully.
+      shared_crop: whether the views of an image are one and the same crop, that of the first view.
     """
 
     image_size: ImageSize
@@ -51,6 +52,7 @@ class Sampling:
     crop_area_min: float = MIN_AREA
     flip: bool = True
     shuffle_buffer: int = 10_000
+    shared_crop: bool = False
 
 
 def pretraining_batches(
@@ -172,10 +174,11 @@ def undecodable_image(source: Source) -> UsageError | None:
 
 def _random_crops(source: Source, record: Record, uniforms: tf.Tensor, sampling: Sampling) -> tf.Tensor:
     """A view of the record for each row of `uniforms` [V, VIEW_UNIFORMS]."""
-    size = sampling.image_size
-    boxes = view_boxes(uniforms, sampling.crop_area_min, size)
+    size, drawn = sampling.image_size, uniforms[:1] if sampling.shared_crop else uniforms
+    boxes = view_boxes(drawn, sampling.crop_area_min, size)
     cropped = source.decode_for_boxes(record["image"], boxes, size)
-    return views_of_boxes(*cropped, uniforms, size, sampling.flip)
+    views = views_of_boxes(*cropped, drawn, size, sampling.flip)
+    return tf.tile(views, [uniforms.shape[0], 1, 1, 1]) if sampling.shared_crop else views
 
 
 def _endless_batches(

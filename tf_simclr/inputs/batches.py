@@ -65,6 +65,7 @@ def _from_step(
         crop_area_min=config.views.crop_area_min,
         flip=config.views.use_flip,
         shuffle_buffer=config.data.shuffle_buffer,
+        shared_crop=config.augmentation.one_branch,
     )
 
     def from_step(step: int, worker: int = 0, num_workers: int = 1) -> tf.data.Dataset:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import inspect
 from collections.abc import Callable, Mapping
 from typing import Any, ClassVar
 
 from etils import epy
 
+from tf_simclr import lookup
 from tf_simclr.errors import UsageError
 from tf_simclr.methods.method import Method, Rows, Sizes
 from tf_simclr.options import option
@@ -21,11 +23,17 @@ with epy.lazy_imports():
 
 _MATRIX_COPIES = 4  # of the similarity matrix, by forward and backward pass together (measured)
 _FLOAT = 4  # bytes
+_FLAGS = {  # arguments that objectives may take, and the options that they are
+    "temperature": "temperature",
+    "l2_normalize": "hidden_norm",
+    "negatives": "negatives",
+    "block_size": "loss_block_size",
+}
 
 
 @dataclasses.dataclass(frozen=True)
 class SimCLR(Method):
-    """A view's positive is the image's other view, its negatives all other views of the global batch."""
+    """A view's positive is the image's other view, its negatives are of the global batch's other images."""
 
     citation: ClassVar[str] = (
         "Chen, Kornblith, Norouzi, Hinton. A Simple Framework for Contrastive Learning of Visual "
@@ -34,9 +42,18 @@ class SimCLR(Method):
     figures: ClassVar[tuple[str, ...]] = ("contrastive_loss", "contrastive_accuracy", "contrastive_entropy")
 
     objective: str = option(
-        "nt_xent", "nt_xent (Eq. 1), or MODULE:FUNCTION of projections that returns what nt_xent does"
+        "nt_xent",
+        "nt_xent (Eq. 1), nt_logistic, margin_triplet (Table 2), info_nce, n_pair, triplet, max_margin, or "
+        "MODULE:FUNCTION of projections that returns what nt_xent does; with (key=value, ...) behind it",
     )
-    temperature: float = option(0.1, "temperature of NT-Xent (Table 5)", above=0)
+    temperature: float = option(
+        0.1, "temperature of the similarities (Table 5), or of the reported entropy alone", above=0
+    )
+    negatives: str = option(
+        "all",
+        "negatives of nt_logistic, margin_triplet and triplet (Table 4)",
+        choices=["all", "semi_hard"],
+    )
     hidden_norm: bool = option(True, "l2-normalise z (Table 5)")
     loss_block_size: int = option(
         0,
@@ -51,7 +68,9 @@ class SimCLR(Method):
                 f"--loss_block_size={self.loss_block_size} does not fit: a replica has {own_images} images "
                 "a step"
             )
-        self._objective()
+        objective = self._objective()
+        if getattr(objective.func, "__module__", "").startswith(objectives.__name__):
+            _require_arguments(self.objective, objective)
 
     def loss(
         self, model: Any, outputs: Rows, targets: Rows, batch: Mapping[str, tf.Tensor]
@@ -64,31 +83,38 @@ class SimCLR(Method):
             )
         return found[0], dict(zip(self.figures, found, strict=True))
 
-    def _objective(self) -> Callable[[tf.Tensor], Any]:
-        """The objective with those of our options that it takes.
+    def _objective(self) -> functools.partial[Any]:
+        """The objective with the arguments behind its name, and those of our options that it takes.
 
         Raises:
-            UsageError: there is no such objective, or it takes none of an option that was set.
+            UsageError: there is no such objective, it takes none of an option that was set, or not these
+                arguments.
         """
-        function = objectives.find(self.objective)
-        options = {
-            "temperature": self.temperature,
-            "l2_normalize": self.hidden_norm,
-            "block_size": self.loss_block_size or None,
-        }
+        name, arguments = lookup.parse("objective", self.objective)
+        function = objectives.find(name)
         try:
-            taken = inspect.signature(function).parameters
+            signature = inspect.signature(function)
         except (TypeError, ValueError) as error:
             raise UsageError(f"--objective={self.objective}: is no function of projections") from error
-        if self.loss_block_size and "block_size" not in taken:
+        options = {argument: getattr(self, flag) for argument, flag in _FLAGS.items()}
+        if self.loss_block_size and "block_size" not in signature.parameters:
             raise UsageError(
                 f"--loss_block_size={self.loss_block_size}: --objective={self.objective} has no blocks"
             )
-        options = {name: value for name, value in options.items() if name in taken}
-        return lambda projections: function(projections, **options)
+        if self.negatives != "all" and "negatives" not in signature.parameters:
+            raise UsageError(f"--negatives={self.negatives}: --objective={self.objective} has no such choice")
+        if flags := arguments.keys() & _FLAGS:
+            raise UsageError(f"--objective={self.objective}: {min(flags)} is the flag --{_FLAGS[min(flags)]}")
+        options["block_size"] = options["block_size"] or None
+        options = {key: value for key, value in options.items() if key in signature.parameters} | arguments
+        try:
+            signature.bind(None, **options)
+        except TypeError as error:
+            raise UsageError(f"--objective={self.objective}: {error}") from error
+        return functools.partial(function, **options)
 
     def sizes(self, own: int, images: int, dim: int, weights: int, replicas: int) -> Sizes:
-        """Rows held of the 2n x 2N similarity matrix, z with its gradient.
+        """Rows held of the 2n x 2N similarity matrix, z with its gradient, reckoned for NT-Xent.
 
         Exchanged are z and, back, its gradients, or in blocks the rows' log-sum-exps.
         """
@@ -99,3 +125,13 @@ class SimCLR(Method):
             loss=_FLOAT * (_MATRIX_COPIES * rows * 2 * images + 4 * 2 * images * dim),
             exchanged=traffic.all_reduce(z + back, replicas),
         )
+
+
+def _require_arguments(name: str, objective: Callable[[tf.Tensor], Any]) -> None:
+    """UsageError where an objective refuses its arguments, before anything runs."""
+    with tf.Graph().as_default():
+        try:
+            objective(tf.zeros([4, 2]))
+        except (TypeError, ValueError) as error:
+            line = " ".join(str(error).split())[:200]
+            raise UsageError(f"--objective={name}: {line}") from error

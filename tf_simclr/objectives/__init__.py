@@ -9,19 +9,21 @@ from typing import Any
 
 from tf_simclr import lookup
 from tf_simclr.errors import UsageError
-from tf_simclr.objectives.nt_xent import NTXent, nt_xent
+from tf_simclr.objectives.nt_xent import nt_xent
+from tf_simclr.objectives.statistics import Contrast
 from tf_simclr.replicas.gather import gather_replicas
 
-__all__ = ["NTXent", "find", "gather_replicas", "nt_xent"]
+__all__ = ["Contrast", "find", "gather_replicas", "nt_xent"]
 
-_SHARED = ("blockwise", "statistics", "unit")
+_SHARED = ("anchors", "blockwise", "statistics", "unit")
 
 
 def find(name: str) -> Callable[..., Any]:
     """The function NAME of objectives/NAME.py, or the user's MODULE:FUNCTION.
 
-    It takes projections [2n, d], view a first, and by name what it wants of `temperature`, `l2_normalize` and
-    `block_size`; it returns loss, contrastive accuracy and entropy, as `NTXent` describes them.
+    It takes projections [2n, d], view a first, and by name what it wants of `temperature`, `l2_normalize`,
+    `negatives` and `block_size`; it returns loss, contrastive accuracy and entropy, as `Contrast` describes
+    them.
 
     Raises:
         UsageError: there is none.

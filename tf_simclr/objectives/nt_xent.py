@@ -2,30 +2,13 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 import tensorflow as tf
 
 from tf_simclr.errors import UsageError
 from tf_simclr.objectives.blockwise import blockwise_sums
-from tf_simclr.objectives.statistics import log_sum_exp_without_self, retrieval_sums
+from tf_simclr.objectives.statistics import Contrast, log_sum_exp_without_self, retrieval_sums
 from tf_simclr.objectives.unit import unit
 from tf_simclr.replicas.gather import gather_views, num_replicas, positions_of_views, sum_replicas
-
-
-class NTXent(NamedTuple):
-    """Scalars over the global batch, of the loss's dtype, equal on every replica.
-
-    Attributes:
-        loss: NT-Xent at scale 2L.
-        contrastive_accuracy: fraction (0 to 1) of the N images whose view b is, among all N, the
-            nearest to their view a. No gradient.
-        contrastive_entropy: mean entropy, in nats, of the softmax over these N logits. No gradient.
-    """
-
-    loss: tf.Tensor
-    contrastive_accuracy: tf.Tensor
-    contrastive_entropy: tf.Tensor
 
 
 def nt_xent(
@@ -33,7 +16,7 @@ def nt_xent(
     temperature: float,
     l2_normalize: bool = True,
     block_size: int | None = None,
-) -> NTXent:
+) -> Contrast:
     """NT-Xent of a batch of N images in two views, over all replicas of a strategy.
 
     The scale is that of the authors' code, mean over images of l(a, b) + l(b, a), which is twice the
@@ -73,7 +56,7 @@ def nt_xent(
         _check_block_size(block_size, z)
         loss, correct, entropy = blockwise_sums(z, temperature, block_size)
     images = tf.cast(images, z.dtype)
-    return NTXent(loss / images, correct / images, entropy / images)
+    return Contrast(loss / images, correct / images, entropy / images)
 
 
 def _full_matrix_sums(z: tf.Tensor, temperature: float) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:

@@ -2,7 +2,24 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import tensorflow as tf
+
+
+class Contrast(NamedTuple):
+    """What an objective returns: scalars over the global batch, of the loss's dtype, equal on every replica.
+
+    Attributes:
+        loss: what is minimised; NT-Xent's is at scale 2L.
+        contrastive_accuracy: fraction (0 to 1) of the N images whose view b is, among all N, the
+            nearest to their view a. No gradient.
+        contrastive_entropy: mean entropy, in nats, of the softmax over these N logits. No gradient.
+    """
+
+    loss: tf.Tensor
+    contrastive_accuracy: tf.Tensor
+    contrastive_entropy: tf.Tensor
 
 
 def mask_self(logits: tf.Tensor, own_column: tf.Tensor | None) -> tf.Tensor:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from typing import Any
 
 import tensorflow as tf
 
 from tf_simclr import augment
-from tf_simclr.augment import Augmentations, ColorDistortion, GaussianBlur
+from tf_simclr.augment import Augmentations, ColorDistortion, Crop, GaussianBlur
 from tf_simclr.config import Config, Steps, groups
 from tf_simclr.devices.strategies import check_batch
 from tf_simclr.errors import UsageError
@@ -55,14 +56,20 @@ def projection_head(config: Config) -> ProjectionHead:
 
 
 def augmentations(config: Config) -> Augmentations:
-    """Colour distortion, then blur (App. A); or what --augmentations lists.
+    """What follows the first crop: colour distortion, then blur (App. A); or what --augmentations lists.
 
     Raises:
         UsageError: operations that are not known, or not for images of --channels.
     """
-    settings = config.augmentation
+    settings, num_views = config.augmentation, config.method.num_views
+    crop = functools.partial(Crop, area_min=config.views.crop_area_min, flip=config.views.use_flip)
     if settings.augmentations:
-        made = Augmentations(per_view=augment.operations(settings.augmentations, config.method.num_views))
+        named = augment.operations(settings.augmentations, num_views, settings.one_branch, crop)
+        made = Augmentations(per_view=named)
+    elif settings.one_branch:
+        made = Augmentations(
+            per_view=[[crop(), *_of_appendix_a(settings)], *([] for _ in range(num_views - 1))]
+        )
     else:
         made = Augmentations(_of_appendix_a(settings))
     made.require_channels(config.data.channels)
