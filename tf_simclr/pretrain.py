@@ -34,7 +34,7 @@ def pretrain(config: Config) -> dict[str, Any] | None:
         preview.preview_views(config)
         return None
     strategy = strategies.set_up(config)
-    source = inputs.train_source(config, labelled=config.method.needs_labels)
+    source = inputs.pretraining_source(config)
     config.method.check_data(source.num_examples)
     config = inputs.with_fitting_batch(config, source.num_examples)
     build.augmentations(config)  # what is wrong with them is said before there is a folder

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +12,8 @@ import tensorflow as tf
 
 from tests.methods.method_test import run_method_test
 from tests.processes import finish, start
-from tf_simclr import pretrain
+from tests.small_runs import write_images
+from tf_simclr import inputs, pretrain
 from tf_simclr.config import Config
 from tf_simclr.errors import UsageError
 from tf_simclr.methods.supcon import SupCon
@@ -134,3 +137,34 @@ def test_images_without_any_label_are_refused(tmp_path: Path) -> None:
 @pytest.mark.slow
 def test_local_positives_break_parity() -> None:
     assert "local positives" in finish(start([str(WORKER), "supcon"]))
+
+
+@pytest.mark.parametrize("dataset", ["digits", "cifar10"])
+def test_a_fraction_of_the_labels_leaves_every_image(dataset: str, shared: Callable[[str], Path]) -> None:
+    place = (
+        {"data_dir": str(shared("data/tfds")), "train_split": "train[:2%]"} if dataset == "cifar10" else {}
+    )
+    config = Config("pretrain").replace(dataset=dataset, method="supcon", **place)
+    whole = inputs.pretraining_source(config)
+    part = inputs.pretraining_source(config.replace(labelled_fraction=0.1))
+    again = inputs.pretraining_source(config.replace(labelled_fraction=0.1, learning_rate=0.1))
+    assert part.num_examples == whole.num_examples
+    kept = part.labels() >= 0
+    assert kept.sum() == pytest.approx(0.1 * whole.num_examples, abs=1)
+    assert np.ptp(np.bincount(part.labels()[kept])) <= 1, "not class-balanced"
+    np.testing.assert_array_equal(part.labels()[kept], whole.labels()[kept])
+    np.testing.assert_array_equal(part.labels(), again.labels())
+    assert part.version != whole.version
+    read = [int(record["label"]) for record in part.records()]
+    np.testing.assert_array_equal(read, part.labels())
+
+
+def test_images_without_a_label_are_welcome_if_some_have_one(tmp_path: Path) -> None:
+    write_images(tmp_path, {"train": 2})
+    picture = (tmp_path / "train" / "dark" / "0.png").read_bytes()
+    (tmp_path / "train" / "unknown.png").write_bytes(picture)
+    config = Config("pretrain").replace(dataset=f"folder:{tmp_path}", method="supcon", holdout=0.0)
+    assert sorted(inputs.pretraining_source(config).labels()) == [-1, 0, 0, 1, 1]
+    shutil.rmtree(tmp_path / "train" / "light")
+    with pytest.raises(UsageError, match="has 1 classes"):
+        inputs.pretraining_source(config)

@@ -139,7 +139,9 @@ def test_a_folder_with_other_flags_is_free_until_work_is_in_it(tiny: Make) -> No
 
 def test_data_that_changed_under_a_run_are_refused(tiny: Make) -> None:
     run = RunFolder.open(tiny(), pretrain.COMMAND)
-    source = mock.Mock(num_examples=9, num_classes=2, class_names=("a", "b"), version="1.0.0")
+    source = mock.Mock(
+        num_examples=9, num_classes=2, class_names=("a", "b"), version="1.0.0", census=None, held_out=()
+    )
     run.write_data(source)
     source.version = "2.0.0"
     run.write_data(source)  # nothing was trained yet

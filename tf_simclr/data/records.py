@@ -9,6 +9,7 @@ read one by one, the raw record itself in a stream.
 from __future__ import annotations
 
 import abc
+import copy
 import functools
 import hashlib
 import os
@@ -91,14 +92,16 @@ class Source(abc.ABC):
         """All records in order, images still encoded."""
         return self.tickets().map(self.fetch, num_parallel_calls=tf.data.AUTOTUNE)
 
+    @abc.abstractmethod
+    def with_labels_at(self, indices: np.ndarray) -> Source:
+        """The same images, of which those at `indices` (int [n]) keep their label and others have none."""
+
     def subset(self, indices: np.ndarray) -> Source:
         """The records at `indices` (int [n], strictly increasing) as a source of its own.
 
         Those of a stream are held in memory, still encoded.
         """
-        chosen = np.zeros(self.num_examples, bool)
-        chosen[indices] = True
-        kept = tf.constant(chosen)
+        kept = tf.constant(_kept(self, indices))
         picked = (
             self.records()
             .enumerate()
@@ -118,6 +121,13 @@ class Source(abc.ABC):
         )
         part.multi_label, part.decoding, part.channels = self.multi_label, self.decoding, self.channels
         return part
+
+
+def _kept(source: Source, indices: np.ndarray) -> np.ndarray:
+    """Which records are at `indices`, bool [n]."""
+    kept = np.zeros(source.num_examples, bool)
+    kept[indices] = True
+    return kept
 
 
 def _subset_version(whole: Source, indices: np.ndarray) -> str:
@@ -166,6 +176,14 @@ class IndexedSource(Source):
     def ids(self) -> np.ndarray:
         """Ids of all records, bytes [num_examples]."""
         return self._ids.numpy()
+
+    def with_labels_at(self, indices: np.ndarray) -> Source:
+        part = copy.copy(self)
+        part.version = _subset_version(self, indices)
+        part._labels = np.where(_kept(self, indices), self._labels, UNLABELLED)
+        with tf.device("CPU:0"):
+            part._label_tensor = tf.constant(part._labels)
+        return part
 
     def subset(self, indices: np.ndarray) -> Source:
         return SubsetSource(self, indices)
@@ -286,6 +304,18 @@ class StreamSource(Source):
 
     def labels(self) -> np.ndarray:
         return self._all_labels
+
+    def with_labels_at(self, indices: np.ndarray) -> Source:
+        part = copy.copy(self)
+        part.__dict__.pop("_all_labels", None)
+        part.version = _subset_version(self, indices)
+        with tf.device("CPU:0"):
+            kept = tf.constant(_kept(self, indices))
+        hidden = tf.constant(UNLABELLED, tf.int64)
+        part._stream = self._stream.map(
+            lambda record: {**record, "label": tf.where(kept[record["index"]], record["label"], hidden)}
+        )
+        return part
 
     @functools.cached_property
     def _all_labels(self) -> np.ndarray:

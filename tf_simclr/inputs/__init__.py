@@ -13,6 +13,7 @@ from tf_simclr.inputs.sources import (
     every_split,
     open_split,
     optional_eval_source,
+    pretraining_source,
     train_and_test_sources,
     train_source,
 )
@@ -26,6 +27,7 @@ __all__ = [
     "open_split",
     "optional_eval_source",
     "pretraining_batches",
+    "pretraining_source",
     "train_and_test_sources",
     "train_source",
     "training_batches",

@@ -30,6 +30,12 @@ def subset(source: Source, wanted: Labels, seed: int) -> Source:
     return source.subset(_choose(source, seed, **amount))
 
 
+def partly_labelled(source: Source, fraction: float, seed: int) -> Source:
+    """All images, of which a class-balanced fraction of the labelled ones keeps its label."""
+    with naming("labelled_fraction", instead_of="label_fraction"):
+        return source.with_labels_at(_choose(source, seed, fraction=fraction))
+
+
 def require_draws(source: Source, labels_per_class: Iterable[int | None]) -> None:
     """UsageError where a class has not enough images for the largest of these numbers; None is all."""
     most = max((number for number in labels_per_class if number is not None), default=None)

@@ -23,6 +23,23 @@ def train_source(config: Config, *, labelled: bool = False) -> Source:
     return _open(config, config.data.train_split, "train_split", labelled)
 
 
+def pretraining_source(config: Config) -> Source:
+    """The split to pretrain on, with the labels that the method is to see.
+
+    Raises:
+        UsageError: as `train_source`, or the method needs labels and no image has one.
+    """
+    method, flags = config.method, f"--dataset={config.data.dataset} --train_split={config.data.train_split}"
+    source = train_source(config)
+    if method.needs_labels:
+        _require_classes(source, flags)
+        if isinstance(source, IndexedSource) and source.labels().max() < 0:
+            raise UsageError(f"{flags}: its images have no labels; name a split that has them")
+    if method.labelled_fraction < 1:
+        return labelled_images.partly_labelled(source, method.labelled_fraction, config.run.seed)
+    return source
+
+
 def eval_source(config: Config, *, labelled: bool = True) -> Source:
     """The split to evaluate on: --eval_split, else test, else validation."""
     config.require_dataset()
@@ -119,15 +136,20 @@ def _of_services(source: Source) -> Decoding:
 
 def _require_labels(source: Source, flags: str, multi_label: bool) -> None:
     """Every label where that costs nothing, else the first: an unlabelled TFDS split has none at all."""
+    _require_classes(source, flags, multi_label)
+    if source.multi_label:
+        return
+    if isinstance(source, IndexedSource):
+        data.require_labels(source.labels(), source.num_classes, flags)
+    elif next(iter(source.records().take(1)))["label"] < 0:
+        raise UsageError(f"{flags}: its images have no labels; name a split that has them")
+
+
+def _require_classes(source: Source, flags: str, multi_label: bool = False) -> None:
     if source.num_classes < 2:
         raise UsageError(
             f"{flags}: has {source.num_classes or 'no'} classes; give folders of classes or --labels, "
             "or search without any: python -m tf_simclr.search"
         )
-    if source.multi_label:
-        if not multi_label:
-            raise UsageError(f"{flags}: has several labels an image, which only transfer and embed handle")
-    elif isinstance(source, IndexedSource):
-        data.require_labels(source.labels(), source.num_classes, flags)
-    elif next(iter(source.records().take(1)))["label"] < 0:
-        raise UsageError(f"{flags}: its images have no labels; name a split that has them")
+    if source.multi_label and not multi_label:
+        raise UsageError(f"{flags}: has several labels an image, which only transfer and embed handle")

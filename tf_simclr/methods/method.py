@@ -37,7 +37,8 @@ class Method:
         num_views: views an image.
         figures: names of the metrics, as `loss` returns them; the first is the loss.
         defaults: the published settings, of flags that commands share.
-        needs_labels: whether images without labels are refused.
+        needs_labels: whether images of which none has a label are refused.
+        labelled_fraction: of the labelled images, that keep their label; class-balanced, by the seed.
         needs_index: whether batches have `index`, int64 [n], where each image stands in its data set.
         micro_batches: whether `loss` may be differentiated by the outputs of all chunks together.
     """
@@ -47,6 +48,7 @@ class Method:
     figures: ClassVar[Sequence[str]] = ("loss",)
     defaults: ClassVar[Mapping[str, Any]] = {}
     needs_labels: ClassVar[bool] = False
+    labelled_fraction = 1.0  # not annotated: a method's own option of this name stands last
     needs_index: ClassVar[bool] = False
     micro_batches: ClassVar[bool] = True
 

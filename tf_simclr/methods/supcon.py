@@ -40,6 +40,9 @@ class SupCon(Method):
     base_temperature: float = option(
         0.07, "the loss is times temperature over this (authors' code; 1: the paper's factor)", above=0
     )
+    labelled_fraction: float = option(
+        1.0, "share of the labels that is used, class-balanced; other images count alone", above=0, maximum=1
+    )
 
     def loss(
         self, model: Any, outputs: Rows, targets: Rows, batch: Mapping[str, tf.Tensor]

@@ -11,9 +11,10 @@ import tensorflow as tf
 from tf_simclr.errors import UsageError
 from tf_simclr.networks.applications import expects_bytes
 from tf_simclr.networks.encoders import require_vectors
-from tf_simclr.replicas.gather import num_replicas
+from tf_simclr.replicas.gather import num_replicas, sum_replicas
 
 RANGE = "floats that are no images in [0, 1]: divide those of 0 to 255 by 255, or give uint8"
+SHARES = "replicas need equal shares: batch(..., drop_remainder=True)"
 _FARTHEST = 0.5  # beyond [0, 1]: bicubic resizing overshoots, by less
 
 
@@ -73,10 +74,20 @@ def check_views(views: tf.Tensor, num_views: int) -> None:
         raise UsageError(f"views: {found}; give [N, {num_views}, H, W, C], {num_views} views of each image")
     check_type("views", views)
     if shape[0] is None and num_replicas() > 1:
-        raise UsageError(
-            f"views: {num_replicas()} replicas need equal shares: batch(..., drop_remainder=True), of a size "
-            f"that {num_replicas()} divides"
-        )
+        _require_equal_shares(tf.shape(views)[0])
+
+
+def _require_equal_shares(images: tf.Tensor) -> None:
+    """Refuses a batch of unknown size; among workers, whose iterators forget sizes, has unequal ones fail.
+
+    Raises:
+        UsageError: one worker has several replicas.
+    """
+    if not tf.distribute.get_strategy().extended._in_multi_worker_mode():
+        raise UsageError(f"views: {num_replicas()} {SHARES}, of a size that {num_replicas()} divides")
+    own = tf.cast(images, tf.float32)
+    everyones = sum_replicas(own)
+    tf.debugging.Assert(tf.equal(everyones, own * num_replicas()), [SHARES, own, everyones])
 
 
 def check_type(name: str, images: tf.Tensor) -> None:

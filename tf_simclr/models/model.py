@@ -9,7 +9,9 @@ from typing import Any, NoReturn
 import tensorflow as tf
 
 from tf_simclr.errors import UsageError
-from tf_simclr.models.contracts import RANGE
+from tf_simclr.models.contracts import RANGE, SHARES
+
+_RULES = {RANGE: f"a batch has {RANGE}", SHARES: f"views: {SHARES}"}
 
 
 class Model(tf.keras.Model):
@@ -51,8 +53,8 @@ def _as_made(model: tf.keras.Model) -> Iterator[None]:
         found: BaseException | None = error
         while found is not None and not isinstance(found, UsageError):
             found = found.__cause__ or found.__context__
-        if found is None and isinstance(error, tf.errors.InvalidArgumentError) and RANGE in str(error):
-            found = UsageError(f"a batch has {RANGE}")
+        if found is None and isinstance(error, tf.errors.InvalidArgumentError):
+            found = next((UsageError(said) for rule, said in _RULES.items() if rule in str(error)), None)
         if found is None or found is error:
             raise
         raise found from None

@@ -71,10 +71,10 @@ def _images(path: epath.Path) -> int:
     """How many a run, or the first one of its seeds, trains on; 0 where none has begun."""
     for file in (path / "data.json", *sorted(path.glob("seed_*/data.json"))):
         try:
-            return int(json.loads(file.read_text())["num_examples"])
+            return int(json.loads(file.read_text()).get("num_examples", 0))
         except FileNotFoundError:
             continue
-        except (ValueError, KeyError, TypeError) as error:
+        except (ValueError, AttributeError, TypeError) as error:
             raise UsageError(f"{file} is damaged ({error}); delete it and run the command again") from error
     return 0
 
