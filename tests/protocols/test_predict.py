@@ -25,11 +25,12 @@ from tf_simclr.runs import predictors
 
 @pytest.fixture(scope="module")
 def new(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Twelve digits: ten in no class, and two in classes that no classifier knows."""
+    """Twelve digits: eight in no class, and four in two classes that no classifier knows."""
     folder = tmp_path_factory.mktemp("new")
     records = data.open_source("digits", "test").records().take(12).as_numpy_iterator()
     for number, record in enumerate(records):
-        name = {10: "cows/a,b.png", 11: 'odd/say "x".png'}.get(number, f"{number}.png")
+        odd = {8: "cows/8.png", 9: 'odd/say "x".png', 10: "cows/a,b.png", 11: "odd/11.png"}
+        name = odd.get(number, f"{number}.png")
         (folder / name).parent.mkdir(exist_ok=True)
         (folder / name).write_bytes(record["image"])
     return folder
@@ -132,6 +133,13 @@ def test_every_split_is_predicted_or_the_one_asked_for(
     assert all(f"{count:,} {name}" in said for name, count in counts.items())
     (test,) = inputs.every_split(pretrained.replace(eval_split="test"))
     assert test.split == "test"
+
+
+def test_splits_of_a_csv_are_all_predicted(new: Path, tmp_path: Path) -> None:
+    (tmp_path / "l.csv").write_text("file,label,split\n0.png,a,test\n1.png,b,train\n2.png,a,train\n")
+    config = Config("predict").replace(dataset=f"folder:{new}", labels=str(tmp_path / "l.csv"))
+    ids = [name.decode() for source in inputs.every_split(config) for name in source.ids()]
+    assert sorted(ids) == ["0.png", "1.png", "2.png"]
 
 
 def test_rows_are_written_batch_by_batch(pretrained: Config) -> None:

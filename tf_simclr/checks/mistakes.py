@@ -43,7 +43,7 @@ def _broken_image(config: Config) -> UsageError | None:
 def _splits(config: Config) -> Iterator[str]:
     """The splits that the command reads; those it chooses by last."""
     if config.command in ("embed", "predict") and not config.data.eval_split:
-        yield from data.available_splits(config.data.dataset, config.data.data_dir)
+        yield from inputs.available_splits(config)
         return
     yield config.data.train_split
     if config.data.eval_split:

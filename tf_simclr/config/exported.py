@@ -23,7 +23,8 @@ def exported_config(export: str) -> Config:
     folder = find(export)
     facts = read_facts(folder)
     try:
-        said = {**facts.get("config", {}).get("data", {}), **facts}  # of an older export: its run's alone
+        of_run = facts.get("config", {}).get("data", {})  # an older export says nothing else
+        said = {"holdout": 0.0, **of_run, **facts}  # before there was --holdout, nothing was held out
         known = {name: said[name] for name, _, _ in options_of(Data()) if name in said}
         return Config("export").replace(**known)
     except (AttributeError, TypeError, ValueError) as error:

@@ -77,9 +77,8 @@ def every_split(config: Config) -> list[Source]:
     """
     if config.data.eval_split:
         return [any_split(config, config.data.eval_split)]
-    config.require_dataset()
     found, empty = [], None
-    for split in data.available_splits(config.data.dataset, config.data.data_dir):
+    for split in available_splits(config):
         try:
             found.append(any_split(config, split))
         except EmptySplit as error:
