@@ -27,5 +27,11 @@ def shorter_side(size: ImageSize) -> int:
 
 def read_size(text: str) -> int | str:
     """What config.json holds: the number of a square, the text of another rectangle."""
-    height, width = height_and_width(text)
+    return size_of(*height_and_width(text))
+
+
+def size_of(height: int | None, width: int | None) -> int | str:
+    """As `read_size`, of two sides; 0 where one is not known."""
+    if not height or not width:
+        return 0
     return height if height == width else f"{height}x{width}"

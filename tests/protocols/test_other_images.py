@@ -13,7 +13,7 @@ import pytest
 import tensorflow as tf
 from PIL import Image
 
-from tests.small_runs import Make, folder_of, result_of, write_images
+from tests.small_runs import Make, folder_of, result_of, rows_of, write_images
 from tf_simclr import (
     cli,
     distill,
@@ -24,7 +24,9 @@ from tf_simclr import (
     knn,
     label_efficiency,
     linear_eval,
+    predict,
     pretrain,
+    search,
     transfer,
 )
 from tf_simclr.checks import sizes
@@ -110,17 +112,28 @@ def grey_run(tiny: Make, tmp_path_factory: pytest.TempPathFactory) -> Config:
     return config
 
 
+@pytest.fixture(scope="module")
+def grey_tuned(grey_run: Config, tmp_path_factory: pytest.TempPathFactory) -> str:
+    """The run folder of its fine-tuning, whose command line names neither shape nor channels."""
+    folder = str(tmp_path_factory.mktemp("tuned"))
+    options = [f"--dataset={grey_run.data.dataset}", "--train_steps=2", "--train_batch_size=16"]
+    assert finetune.main([f"--checkpoint={grey_run.run.model_dir}", f"--model_dir={folder}", *options]) == 0
+    return folder
+
+
 @pytest.mark.slow
-def test_every_command_takes_the_runs_shape_and_channels(grey_run: Config, tmp_path: Path) -> None:
+def test_every_command_takes_the_runs_shape_and_channels(
+    grey_run: Config, grey_tuned: str, tmp_path: Path
+) -> None:
     """The real command lines, which name neither."""
     folder, dataset = grey_run.run.model_dir, f"--dataset={grey_run.data.dataset}"
     train = ["--train_steps=2", "--train_batch_size=16"]
     commands: dict[Any, list[str]] = {
         linear_eval: train,
-        finetune: train,
         knn: [],
         embed: ["--eval_split=test"],
         transfer: [],
+        search: ["--clusters=2"],
         label_efficiency: ["--draws_labels_per_class=1", "--num_draws=2", "--num_scratch_draws=1", *train],
     }
     for module, arguments in commands.items():
@@ -128,20 +141,19 @@ def test_every_command_takes_the_runs_shape_and_channels(grey_run: Config, tmp_p
         assert module.main([f"--checkpoint={folder}", dataset, f"--model_dir={run}", *arguments]) == 0
         wanted = json.loads((run / "config.json").read_text())["data"]
         assert (wanted["image_size"], wanted["channels"]) == ("8x12", 1)
-    tuned = tmp_path / "finetune"
-    assert evaluate.main([f"--checkpoint={tuned}", f"--model_dir={tmp_path / 'evaluate'}"]) == 0
+    assert evaluate.main([f"--checkpoint={grey_tuned}", f"--model_dir={tmp_path / 'evaluate'}"]) == 0
     student = ["--train_steps=2", "--train_batch_size=16", f"--model_dir={tmp_path / 'student'}"]
-    assert distill.main([f"--teacher={tuned}", dataset, *student, "--resnet_depth=18"]) == 0
-    assert distill.main([f"--teacher={tuned}", dataset, *student, "--channels=3"]) == cli.USAGE_ERROR
+    assert distill.main([f"--teacher={grey_tuned}", dataset, *student, "--resnet_depth=18"]) == 0
+    assert distill.main([f"--teacher={grey_tuned}", dataset, *student, "--channels=3"]) == cli.USAGE_ERROR
 
 
 @pytest.mark.slow
-def test_a_grey_run_is_exported_with_its_shape(grey_run: Config, tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "export", f"--checkpoint={grey_run.run.model_dir}"]
+def test_a_grey_run_is_exported_with_its_shape(grey_run: Config, grey_tuned: str, tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "export", f"--checkpoint={grey_tuned}"]
     subprocess.run(
         [*command, f"--output_dir={tmp_path}", "--format=saved_model,tflite"], cwd=ROOT, check=True
     )
-    export = tmp_path / "encoder" / "6"
+    export = tmp_path / "encoder" / "2"
     facts = json.loads((export / "export.json").read_text())
     assert (facts["image_size"], facts["channels"]) == ("8x12", 1)
     card = (export / "README.md").read_text()
@@ -154,6 +166,13 @@ def test_a_grey_run_is_exported_with_its_shape(grey_run: Config, tmp_path: Path)
     np.testing.assert_allclose(
         model.signatures["serving_bytes"](image_bytes=encoded[None])["default"], model(grey[None]), atol=1e-5
     )
+    written = []
+    for source in (f"--checkpoint={grey_tuned}", f"--export={tmp_path}"):
+        path = tmp_path / f"{len(written)}.csv"
+        assert predict.main([source, f"--dataset={grey_run.data.dataset}", f"--output={path}"]) == 0
+        written.append([(row["file"], float(row["probability"])) for row in rows_of(path)])
+    assert [file for file, _ in written[0]] == [file for file, _ in written[1]]
+    np.testing.assert_allclose(*([share for _, share in rows] for rows in written), atol=1e-4)
 
 
 @pytest.mark.slow

@@ -23,8 +23,8 @@ IMAGES = np.random.default_rng(0).uniform(size=[2, SIDE, SIDE, 3]).astype(np.flo
 SMALL = f"{__name__}:small"
 
 
-def small(width: int = 6, power: int = 1) -> tf.keras.Model:
-    inputs = tf.keras.Input([None, None, 3])
+def small(width: int = 6, power: int = 1, channels: int = 3) -> tf.keras.Model:
+    inputs = tf.keras.Input([None, None, channels])
     x = tf.keras.layers.Conv2D(width, 3, 2)(inputs)
     x = tf.keras.layers.BatchNormalization()(x)
     return tf.keras.Model(inputs, tf.keras.layers.GlobalAveragePooling2D()(x) ** power)
@@ -34,12 +34,14 @@ def resnet() -> models.ResNet:
     return models.ResNet(18, 0.0625, stem="cifar", batch_norm_decay=0.8)
 
 
-def trained(encoder: tf.keras.Model, **options: Any) -> models.SimCLR:
+def trained(
+    encoder: tf.keras.Model, image: tuple[int, ...] = (SIDE, SIDE, 3), **options: Any
+) -> models.SimCLR:
     """Three steps, so that no variable is as it was made."""
     head = models.ProjectionHead(num_layers=3, out_dim=4, hidden_dim=5, batch_norm="hidden")
     model = models.SimCLR(encoder, head, num_classes=10, **options)
     model.compile("adam")
-    views = tf.random.stateless_uniform([8, 2, SIDE, SIDE, 3], [1, 2])
+    views = tf.random.stateless_uniform([8, 2, *image], [1, 2])
     batches = tf.data.Dataset.from_tensors({"views": views, "label": tf.range(8)})
     model.fit(batches.repeat(3), verbose=0)
     return model
@@ -68,6 +70,19 @@ def test_a_run_holds_all_parts_as_they_were_trained(tmp_path: Path, name: str) -
     np.testing.assert_allclose(run.logits(IMAGES), logits, rtol=1e-4, atol=1e-6)
     if name != "own":
         assert run.encoder.get_config() == model.encoder.get_config()
+
+
+def test_a_run_says_of_what_images_it_is(tmp_path: Path) -> None:
+    model = trained(small(channels=1), image=(SIDE, 2 * SIDE, 1))
+    models.save_run(model, tmp_path / "run", encoder=f"{SMALL}(channels=1)")
+    data = runs.load_run(str(tmp_path / "run")).config.data
+    assert (data.image_size, data.channels) == ("8x16", 1)
+    models.save_run(model, tmp_path / "other", encoder=f"{SMALL}(channels=1)", image_size=(4, 4))
+    assert runs.load_run(str(tmp_path / "other")).config.data.image_size == 4
+    bands = models.SimCLR(small(channels=13), models.ProjectionHead(out_dim=4))
+    bands.compile()
+    with pytest.raises(UsageError, match="of images of 13 channels, the commands read 1 or 3"):
+        models.save_run(bands, tmp_path / "bands", encoder=f"{SMALL}(channels=13)", image_size=SIDE)
 
 
 @pytest.fixture(scope="module")

@@ -7,7 +7,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from tf_simclr.image_size import ImageSize
+from tf_simclr.image_size import ImageSize, size_of
 from tf_simclr.models import contracts
 from tf_simclr.models.compiling import example_image, exclude_from_decay
 from tf_simclr.models.losses import (
@@ -61,7 +61,8 @@ class Classifier(Model):
             layer.trainable = False  # kept for export, as it was
         self.classifier = LinearClassifier(num_classes, zero_init=zero_init)
         self.head_layer = head_layer
-        self.image_size = 0  # of the images that were seen last; 0: none yet
+        self.image_size: int | str = 0  # and channels, of the images that were seen last; 0: none yet
+        self.channels: int | None = 0
         self.l2 = l2
         self.loss_mean = tf.keras.metrics.Mean("loss")
         self.top1 = tf.keras.metrics.SparseCategoricalAccuracy("accuracy")
@@ -131,7 +132,8 @@ class Classifier(Model):
         contracts.check_type("image", images)
         contracts.check_labels(batch["label"])
         if images.shape.rank == 4:  # no features, as of an encoder that is computed once
-            self.image_size = images.shape[1]
+            *sides, self.channels = images.shape[1:]
+            self.image_size = size_of(*sides)
             contracts.require_unit_range(images, optimizer)
         return in_unit_range(images), batch["label"]
 

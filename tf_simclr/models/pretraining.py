@@ -9,7 +9,7 @@ import tensorflow as tf
 
 from tf_simclr import options as rules
 from tf_simclr.augment import Augmentations
-from tf_simclr.image_size import ImageSize
+from tf_simclr.image_size import ImageSize, size_of
 from tf_simclr.methods.method import Method, Rows
 from tf_simclr.models import contracts, micro_batching
 from tf_simclr.models.compiling import example_image, exclude_from_decay, keep_rate
@@ -81,7 +81,8 @@ class Pretraining(Model):
         self.total_steps = total_steps
         self.num_images = num_images
         self.state: dict[str, Any] | None = None
-        self.image_size = 0  # of the images that were seen last; 0: none yet
+        self.image_size: int | str = 0  # and channels, of the images that were seen last; 0: none yet
+        self.channels: int | None = 0
         self.contrastive_metrics = {  # by the names that checkpoints of SimCLR have always had
             name.removeprefix("contrastive_"): tf.keras.metrics.Mean(name) for name in method.figures
         }
@@ -159,7 +160,8 @@ class Pretraining(Model):
         keys = "views" + " label" * labelled + " index" * self.method.needs_index
         batch = contracts.mapping(batch, keys)
         contracts.check_views(batch["views"], self.method.num_views)
-        self.image_size = batch["views"].shape[2]
+        *sides, self.channels = batch["views"].shape[2:]
+        self.image_size = size_of(*sides)
         if labelled:
             contracts.check_labels(batch["label"])
         contracts.require_unit_range(batch["views"], optimizer)

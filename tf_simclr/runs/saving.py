@@ -12,7 +12,9 @@ from etils import epath
 
 from tf_simclr.config import Config
 from tf_simclr.errors import UsageError
+from tf_simclr.image_size import ImageSize, height_and_width, size_of
 from tf_simclr.models import Classifier, Pretraining, ProjectionHead
+from tf_simclr.models.compiling import example_image
 from tf_simclr.networks import KerasEncoder, ResNet
 from tf_simclr.runs.folder import RunFolder
 from tf_simclr.runs.parts import new_parts, variables_by_path
@@ -34,7 +36,7 @@ def save_run(
     folder: str | os.PathLike[str],
     *,
     encoder: str = "",
-    image_size: int = 0,
+    image_size: ImageSize = 0,
     class_names: Sequence[str] = (),
 ) -> None:
     """Makes a run folder that `linear_eval`, `knn`, `finetune` and `export` take as --checkpoint.
@@ -47,7 +49,7 @@ def save_run(
         folder: new or empty.
         encoder: what makes an encoder like the model's, MODULE:FUNCTION(key=value, ...) as --encoder has it,
             importable where the commands run; not needed for a `ResNet` and a `KerasEncoder`.
-        image_size: side of the images; 0: of those that it was trained on.
+        image_size: of the images; 0: of those that it was trained on.
         class_names: of the classifier.
 
     Raises:
@@ -56,10 +58,8 @@ def save_run(
     path = epath.Path(folder)
     if path.exists() and any(path.iterdir()):
         raise UsageError(f"save_run: {path} is not empty; give another folder")
-    if image_size or model.image_size:
-        config = _config(model, encoder).replace(image_size=image_size or model.image_size)
-    else:
-        raise UsageError("save_run: image_size is not known before a training; give it")
+    images = _of_images(model, image_size)
+    config = _config(model, encoder).replace(**images)
     parts = _rebuilt(model, config)
     run = RunFolder(path, config.replace(model_dir=str(path)))
     run.checkpoints.mkdir(parents=True, exist_ok=True)
@@ -69,6 +69,20 @@ def save_run(
     run.write_json("data.json", {"num_classes": len(class_names), "class_names": list(class_names)})
     groups = ["data", "encoder", "head", "method" if config.command == "pretrain" else "labels"]
     run.write("config.json", config.to_json(groups))
+
+
+def _of_images(model: Pretraining | Classifier, image_size: ImageSize) -> dict[str, Any]:
+    """Size and channels, as options."""
+    size = size_of(*height_and_width(image_size or model.image_size))
+    if not size:
+        raise UsageError("save_run: image_size is not known before a training; give it")
+    channels = model.channels or example_image(model.encoder, size).shape[-1]
+    if channels not in (1, 3):
+        raise UsageError(
+            f"save_run: the model is of images of {channels} channels, the commands read 1 or 3; save "
+            "model.encoder, or all by model.save_weights"
+        )
+    return {"image_size": size, "channels": channels}
 
 
 def _config(model: Pretraining | Classifier, maker: str) -> Config:
@@ -121,8 +135,8 @@ def _rebuilt(model: Pretraining | Classifier, config: Config) -> dict[str, Any]:
         )
     for name, variable in found.items():
         variable.assign(tf.cast(tf.convert_to_tensor(theirs[name]), variable.dtype))
-    size = config.data.image_size
-    images = tf.random.stateless_uniform([2, size, size, 3], [0, 1])
+    shape = [2, *height_and_width(config.data.image_size), config.data.channels]
+    images = tf.random.stateless_uniform(shape, [0, 1])
     if not np.allclose(parts["encoder"](images), model.encoder(images), rtol=1e-3, atol=1e-4):
         raise UsageError(
             f"save_run: encoder={config.encoder.encoder} gives another h than the model's encoder"
