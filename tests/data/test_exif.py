@@ -100,6 +100,14 @@ def test_it_is_found_in_either_byte_order_behind_other_segments(order: str) -> N
     assert _orientation(_jpeg(_block(order, 3), other)) == 3
 
 
+def test_chunks_of_a_webp_begin_at_even_bytes() -> None:
+    chunks = [(b"ALPH", b"odd"), (b"EXIF", _block("<", 8))]
+    parts = [
+        kind + struct.pack("<I", len(found)) + found + b"\0" * (len(found) % 2) for kind, found in chunks
+    ]
+    assert _orientation(b"RIFF\0\0\0\0WEBP" + b"".join(parts)) == 8
+
+
 @pytest.mark.parametrize(
     "file",
     [
@@ -113,6 +121,7 @@ def test_it_is_found_in_either_byte_order_behind_other_segments(order: str) -> N
         _jpeg(_block("<", 6, kind=2)),
         _jpeg(_block("<", 6, tag=0x0113)),
         _jpeg(_block("<", 6))[:40],
+        b"RIFF\0\0\0\0WEBPEXIF",
         _jpeg(b"II*\0\xff\xff\xff\xff"),
         b"\xff\xd8\xff\xda" + _jpeg(_block("<", 6))[2:],  # behind the start of the pixels
     ],
@@ -121,7 +130,7 @@ def test_where_nothing_is_said_an_image_is_upright(file: bytes) -> None:
     assert _orientation(file) == 1
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=200, deadline=None)
 @given(data=st.data(), file_format=st.sampled_from(["JPEG", "PNG", "WEBP"]))
 def test_damage_is_no_error(data: st.DataObject, file_format: str) -> None:
     file = bytearray(encoded(picture(6, 5), file_format, 6))

@@ -101,7 +101,7 @@ def _block(encoded: tf.Tensor, start: int, read: Callable[[tf.Tensor], _Part], s
     )
     return tf.cond(
         part.is_exif,
-        lambda: tf.strings.substr(encoded, at + skipped, part.size - skipped),
+        lambda: _text(encoded, at + skipped, part.size - skipped),
         lambda: tf.constant(b""),
     )
 
@@ -140,11 +140,15 @@ def _tag(block: tf.Tensor) -> tf.Tensor:
 
 def _bytes(encoded: tf.Tensor, at: tf.Tensor | int, count: tf.Tensor | int) -> tf.Tensor:
     """int64 [count] from byte `at` on, zeros behind the end."""
-    last = tf.strings.length(encoded)
-    begin = tf.minimum(tf.cast(at, tf.int64), tf.cast(last, tf.int64))
-    part = tf.strings.substr(encoded, begin, tf.cast(count, tf.int64))
+    part = _text(encoded, at, count)
     found = tf.io.decode_raw(part, tf.uint8, fixed_length=tf.cast(count, tf.int32))
     return tf.cast(tf.ensure_shape(found, [count if isinstance(count, int) else None]), tf.int64)
+
+
+def _text(encoded: tf.Tensor, at: tf.Tensor | int, count: tf.Tensor | int) -> tf.Tensor:
+    """At most `count` bytes from byte `at` on; behind the end, where `substr` fails, none."""
+    begin = tf.minimum(tf.cast(at, tf.int64), tf.cast(tf.strings.length(encoded), tf.int64))
+    return tf.strings.substr(encoded, begin, tf.cast(count, tf.int64))
 
 
 def _number(digits: tf.Tensor, big_endian: tf.Tensor | bool = True) -> tf.Tensor:
