@@ -83,7 +83,7 @@ def _require_equal_shares(images: tf.Tensor) -> None:
     Raises:
         UsageError: one worker has several replicas.
     """
-    if not tf.distribute.get_strategy().extended._in_multi_worker_mode():
+    if not isinstance(tf.distribute.get_strategy(), tf.distribute.MultiWorkerMirroredStrategy):
         raise UsageError(f"views: {num_replicas()} {SHARES}, of a size that {num_replicas()} divides")
     own = tf.cast(images, tf.float32)
     everyones = sum_replicas(own)
