@@ -1,15 +1,18 @@
 """Runs a command: flags first, TensorFlow after, and mistakes as one line with an exit code.
 
-Exit codes: 0; 2 for a mistake of the user's; 75 after an interruption that saved, 130 after one outside of
-training; 1 for our bugs.
+Exit codes: 0; 2 for a mistake of the user's; 75 after an interruption that saved, or on a full disk;
+130 after an interruption outside of training, or a second one within; 1 for our bugs.
 """
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
+import signal
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
 
 from etils import epy
 
@@ -34,7 +37,8 @@ def main(command: Command, run: Callable[[Config], object], arguments: Sequence[
             print(flags.help_text(command, values))
             return 0
         _require_complete(command, config)
-        _run(run, config)
+        with _stoppable():
+            _run(run, config)
     except UsageError as error:
         details = _details(error)  # first: TensorFlow, imported for them, may say something of its own
         print(f"{command.name}: {' '.join(str(error).split())}", file=sys.stderr)
@@ -48,6 +52,24 @@ def main(command: Command, run: Callable[[Config], object], arguments: Sequence[
         print(f"{command.name}: interrupted", file=sys.stderr)
         return STOPPED
     return 0
+
+
+@contextlib.contextmanager
+def _stoppable() -> Iterator[None]:
+    """SIGTERM outside of training does what Ctrl-C does."""
+
+    def stop(number: int, frame: Any) -> None:
+        raise KeyboardInterrupt
+
+    try:
+        before = signal.signal(signal.SIGTERM, stop)
+    except ValueError:  # not the main thread: whoever runs us handles signals
+        yield
+        return
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def _require_complete(command: Command, config: Config) -> None:

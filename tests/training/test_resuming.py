@@ -69,7 +69,7 @@ def test_a_signal_during_the_agreement_of_workers_is_not_lost(tmp_path: Path) ->
     class Agreement:
         def any_worker(self, flag: bool) -> bool:
             if not flag:
-                saver._interrupt(signal.SIGTERM, None)
+                saver.signals.note(signal.SIGTERM, None)
             return flag
 
     steps = Steps(total=9, warmup=0, per_epoch=9, between_checkpoints=9)
@@ -106,7 +106,7 @@ def test_a_damaged_newest_checkpoint_falls_back_to_an_older_one(
     newest = Path(prefixes.find(config.run.model_dir) + ".data-00000-of-00001")
     newest.write_bytes(newest.read_bytes()[:1000])
     pretrain.pretrain(config)
-    assert "cannot be read, trying an older one" in capsys.readouterr().err
+    assert "cannot be used, trying an older one" in capsys.readouterr().err
     assert_same_run(folder_of(config), folder_of(pretrained))
 
 
