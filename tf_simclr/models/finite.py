@@ -89,15 +89,20 @@ def minimize(model: Any, loss: tf.Tensor, tape: tf.GradientTape) -> None:
     apply(model, loss, gradients)
 
 
-def apply(model: Any, loss: tf.Tensor, gradients: Sequence[Any]) -> None:
-    """Applies a replica's gradients of `model.trainable_variables`, unscaled, with the step noted."""
+def apply(model: Any, loss: tf.Tensor, gradients: Sequence[Any], judged: Sequence[Any] | None = None) -> None:
+    """Applies a replica's gradients of `model.trainable_variables`, unscaled, with the step noted.
+
+    `judged` stand for the gradients where these are sums: TensorFlow adds such and weight decay up in
+    another order, with other rounding, where something else looks at them too.
+    """
     optimizer, variables = model.optimizer, model.trainable_variables
     dtype = tf.float64 if loss.dtype == tf.float64 else tf.float32
     with tf.init_scope():  # optimizers of the old kind make it when they are first asked
         iterations = optimizer.iterations
     step = tf.cast(iterations, tf.int64) + 1
-    judged = [] if scales_loss(optimizer) else gradients
-    sums = [_total(own, dtype) for own in ([loss], judged, _statistics(model))]
+    judged = gradients if judged is None else judged
+    looked_at = [] if scales_loss(optimizer) else judged
+    sums = [_total(own, dtype) for own in ([loss], looked_at, _statistics(model))]
     total, gradient, moved = tf.unstack(sum_replicas(tf.stack(sums)))
     optimizer.apply_gradients(zip(gradients, variables, strict=True))
     model.watch().note(step, [total, gradient, moved + _total(variables, dtype)])

@@ -48,13 +48,13 @@ def minimize(model: Any, views: tf.Tensor, loss: Loss) -> tuple[tf.Tensor, Any]:
     h, rows, moved = _encode(model, chunks, statistics)
     value, d_rows, direct = _loss_gradients(model, h, rows, loss)
     d_chunks = list(zip(*(split(d_row) for d_row in d_rows), strict=True))
-    through_rows = _encoder_gradients(model, chunks, d_chunks)
+    parts, through_rows = _encoder_gradients(model, chunks, d_chunks)
     _assign(statistics, moved)  # the second pass has moved them again
 
     gradients = [_add(a, b) for a, b in zip(direct, through_rows, strict=True)]
     if finite.scales_loss(model.optimizer):
         gradients = model.optimizer.get_unscaled_gradients(gradients)
-    finite.apply(model, value, gradients)
+    finite.apply(model, value, gradients, judged=[*direct, *parts])
     return h, rows
 
 
@@ -92,17 +92,19 @@ def _loss_gradients(
 
 def _encoder_gradients(
     model: Any, chunks: Sequence[tf.Tensor], d_rows: Sequence[Sequence[tf.Tensor]]
-) -> list[tf.Tensor | None]:
-    """The variables' gradients through the rows, summed chunk by chunk; None where no row depends on one."""
+) -> tuple[list[tf.Tensor | None], list[tf.Tensor | None]]:
+    """The variables' gradients through the rows, each chunk's and summed; None where no row depends."""
     variables = model.trainable_variables
     sums: list[tf.Tensor | None] = [None] * len(variables)
+    parts: list[tf.Tensor | None] = []
     for chunk, d_chunk in zip(chunks, d_rows, strict=True):
         with tf.GradientTape() as tape:
             earlier = [value for value in sums if value is not None]
             _, rows = model.represent(after([*d_chunk, *earlier], chunk), training=True)
         gradients = tape.gradient(tf.nest.flatten(rows), variables, output_gradients=list(d_chunk))
         sums = [_add(a, b) for a, b in zip(sums, gradients, strict=True)]
-    return sums
+        parts += gradients
+    return parts, sums
 
 
 def _moving_statistics(model: Any) -> list[tf.Variable]:
