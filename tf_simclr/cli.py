@@ -11,6 +11,7 @@ import logging
 import os
 import signal
 import sys
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
@@ -26,6 +27,10 @@ with epy.lazy_imports():
     from tf_simclr.runs import misfit
 
 USAGE_ERROR, INTERRUPTED, STOPPED = 2, 75, 130
+
+
+class _Stopped(BaseException):
+    """A signal came. After a KeyboardInterrupt Python may end by SIGINT, although it was caught."""
 
 
 def main(command: Command, run: Callable[[Config], object], arguments: Sequence[str] | None = None) -> int:
@@ -48,7 +53,7 @@ def main(command: Command, run: Callable[[Config], object], arguments: Sequence[
     except Interrupted as error:
         print(f"{command.name}: {error}; run the same command again to go on", file=sys.stderr)
         return INTERRUPTED
-    except KeyboardInterrupt:
+    except (_Stopped, KeyboardInterrupt):
         print(f"{command.name}: interrupted", file=sys.stderr)
         return STOPPED
     return 0
@@ -56,20 +61,20 @@ def main(command: Command, run: Callable[[Config], object], arguments: Sequence[
 
 @contextlib.contextmanager
 def _stoppable() -> Iterator[None]:
-    """SIGTERM outside of training does what Ctrl-C does."""
+    """SIGTERM and SIGINT outside of training end the command."""
 
     def stop(number: int, frame: Any) -> None:
-        raise KeyboardInterrupt
+        raise _Stopped
 
-    try:
-        before = signal.signal(signal.SIGTERM, stop)
-    except ValueError:  # not the main thread: whoever runs us handles signals
+    if threading.current_thread() is not threading.main_thread():  # whoever runs us handles signals
         yield
         return
+    before = {number: signal.signal(number, stop) for number in (signal.SIGTERM, signal.SIGINT)}
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def _require_complete(command: Command, config: Config) -> None:

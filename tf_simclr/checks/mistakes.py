@@ -22,9 +22,9 @@ def explained(error: Exception, config: Config) -> UsageError | Interrupted | No
     if is_lost_worker(error) and this_worker(config.devices).count > 1:
         return lost_worker(error)
     if out_of_space(error):
-        reason = " ".join(str(error).split())[:200]
         return Interrupted(
-            f"no space is left on the disk ({reason}); what was saved last is good; make space"
+            f"no space is left on the disk of --model_dir={config.run.model_dir}, or of another folder that "
+            "the command writes to; what was saved is whole; make space"
         )
     if not isinstance(error, tf.errors.InvalidArgumentError):
         return None

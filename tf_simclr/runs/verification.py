@@ -34,10 +34,12 @@ def require_good(prefix: str) -> None:
         )
 
 
-def newest_good(folder: epath.Path) -> int | None:
-    """The step of the newest checkpoint in `folder` that is good; None where there is none."""
+def newest_good(folder: epath.Path, before: int) -> int | None:
+    """The step of the newest good checkpoint in `folder` below step `before`; None where there is none."""
     for prefix in reversed(saved_in(folder)):
         try:
+            if step_of(prefix) >= before:
+                continue
             require_good(prefix)
         except UsageError:
             continue

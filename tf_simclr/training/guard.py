@@ -46,7 +46,7 @@ class Guard(StepCallback):
         if broken is not None:
             self._ledger = dataclasses.replace(self._ledger, stopped=broken._asdict())
             ledger.write(self._run.path, self._ledger)
-            raise Diverged(_message(self._run, broken, self._earlier + self._skipped))
+            raise Diverged(_message(self._run, broken, self._start, self._earlier + self._skipped))
 
     def saved(self, step: int) -> None:
         """Records a checkpoint."""
@@ -54,20 +54,31 @@ class Guard(StepCallback):
         ledger.write(self._run.path, self._ledger)
 
 
-def _message(run: RunFolder, broken: Broken, skipped: int) -> str:
+def _message(run: RunFolder, broken: Broken, start: int, skipped: int) -> str:
     others = {"loss": "", "gradient": ", though the loss is", "update": ", though loss and gradient are"}
     after = f" after {skipped} such steps that were left out" if skipped else ""
-    good = verification.newest_good(run.checkpoints)
-    goes_on = (
-        "no checkpoint was saved yet, and the same command with a lower --learning_rate starts anew"
-        if good is None
-        else f"the checkpoint of step {good:,} is good, and the same command with a lower --learning_rate "
-        "goes on from it"
-    )
+    hint = "" if skipped else "; --skip_nonfinite_steps=N leaves such steps out"
     return (
         f"step {broken.step:,}: the {broken.part} is not finite{others[broken.part]}{after}; most likely "
-        f"{_cause(run.config, broken)}; {goes_on}; --skip_nonfinite_steps=N leaves such steps out"
+        f"{_cause(run.config, broken)}; {_way_on(run, broken, start)}{hint}"
     )
+
+
+def _way_on(run: RunFolder, broken: Broken, start: int) -> str:
+    """Where the next command begins; a checkpoint whose very next step breaks may lead nowhere."""
+    good = verification.newest_good(run.checkpoints, before=broken.step)
+    if good is None:
+        return "no checkpoint was saved yet, and the same command with a lower --learning_rate starts anew"
+    way = (
+        f"the checkpoint of step {good:,} is good, and the same command with a lower --learning_rate goes on "
+        "from it"
+    )
+    if good != start or broken.step > start + 1:
+        return way
+    older = verification.newest_good(run.checkpoints, before=start)
+    delete = run.path if older is None else f"{run.checkpoints}/ckpt-{start}.*"
+    where = "start anew" if older is None else f"go on from step {older:,}"
+    return f"{way}; should it break there again, delete {delete} to {where}"
 
 
 def _cause(config: Config, broken: Broken) -> str:
