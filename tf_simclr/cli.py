@@ -27,6 +27,7 @@ with epy.lazy_imports():
     from tf_simclr.runs import misfit
 
 USAGE_ERROR, INTERRUPTED, STOPPED = 2, 75, 130
+AGAIN = 5.0  # seconds
 
 
 class _Stopped(BaseException):
@@ -61,9 +62,16 @@ def main(command: Command, run: Callable[[Config], object], arguments: Sequence[
 
 @contextlib.contextmanager
 def _stoppable() -> Iterator[None]:
-    """SIGTERM and SIGINT outside of training end the command."""
+    """SIGTERM and SIGINT outside of training end the command.
+
+    The signal comes again after a while: Python drops what is raised in an object's last moments.
+    """
+    again: list[threading.Timer] = []
 
     def stop(number: int, frame: Any) -> None:
+        again.append(threading.Timer(AGAIN, os.kill, (os.getpid(), number)))
+        again[-1].daemon = True
+        again[-1].start()
         raise _Stopped
 
     if threading.current_thread() is not threading.main_thread():  # whoever runs us handles signals
@@ -73,6 +81,8 @@ def _stoppable() -> Iterator[None]:
     try:
         yield
     finally:
+        for timer in again:
+            timer.cancel()
         for number, handler in before.items():
             signal.signal(number, handler)
 
