@@ -17,7 +17,7 @@ def rows(logs: epath.Path, like: Mapping[str, float | str]) -> dict[int, dict[st
     names = [name for name in like if name != "step"]
     shown: dict[int, dict[str, float]] = {}
     for path in sorted(logs.glob("events.*")):
-        for event in tf.data.TFRecordDataset(str(path)).apply(tf.data.experimental.ignore_errors()):
+        for event in tf.data.TFRecordDataset(str(path)).ignore_errors():
             parsed = tf.compat.v1.Event.FromString(event.numpy())
             for value in parsed.summary.value:
                 if value.tag in names:

@@ -21,27 +21,32 @@ class Table:
     """A CSV file of a run with a column `step`; rows after `start_step` belong to work that was lost.
 
     Every worker reads the chief's and writes its own. Lines that are cut or damaged are said, and rows that
-    are missing are put back from TensorBoard's logs: at once where one row is whole and tells the columns,
-    else with the next row.
+    are missing, of one every `every` steps, are put back from TensorBoard's logs: at once where one row is
+    whole and tells the columns, else with the next row.
     """
 
-    def __init__(self, run: RunFolder, name: str, start_step: int) -> None:
+    def __init__(self, run: RunFolder, name: str, start_step: int, every: int = 0) -> None:
         self._path, self._start = run.path / name, start_step
         stored, self._logs = run.checkpoints.parent / name, run.checkpoints.parent / "logs"
         rows, damaged = _read(stored)
         self.rows = [row for row in rows if int(row["step"]) <= start_step]
-        self._gaps = start_step > 0 and (damaged or not rows)
-        if start_step and damaged:
-            write_whole(stored.with_name(f"{name}.damaged"), stored.read_bytes())
-            whole = len(self.rows)
-            if self.rows:
-                self._put_back(
-                    {key: int(value) if key in COUNTS else value for key, value in self.rows[-1].items()}
-                )
-                self._write()
+        expected = start_step // every if every else min(start_step, 1)
+        self._gaps = start_step > 0 and (damaged or len(self.rows) < expected)
+        if self._gaps:
+            self._mend(stored, damaged)
+
+    def _mend(self, stored: epath.Path, damaged: bool) -> None:
+        kept = f"; the file as it was is {stored.name}.damaged" if damaged else ""
+        if damaged:
+            write_whole(stored.with_name(f"{stored.name}.damaged"), stored.read_bytes())
+        whole = len(self.rows)
+        if self.rows:
+            self._put_back({key: int(cell) if key in COUNTS else cell for key, cell in self.rows[-1].items()})
+            self._write()
+        if damaged or len(self.rows) > whole:
             print(
                 f"warning: {stored} is damaged: {whole} rows were whole, {len(self.rows) - whole} are put "
-                f"back from logs/; the file as it was is {name}.damaged",
+                f"back from logs/{kept}",
                 file=sys.stderr,
             )
 

@@ -54,7 +54,7 @@ class Reporter(StepCallback):
 
     def __init__(self, run: RunFolder, start_step: int, steps: Steps, images_per_step: int) -> None:
         super().__init__(start_step)
-        self._table = Table(run, "metrics.csv", start_step)
+        self._table = Table(run, "metrics.csv", start_step, steps.per_epoch)
         self._steps, self._images_per_step = steps, images_per_step
         self._writer = tf.summary.create_file_writer(str(run.logs))
         self._restored: list[Any] = []

@@ -55,7 +55,7 @@ def fit(
     if start >= steps.total:
         if not start:
             checkpoints.save(0)
-        Table(run, "metrics.csv", start)  # which mends it
+        Table(run, "metrics.csv", start, steps.per_epoch)  # which mends it
         return earlier
     batch_size = run.config.optimization.train_batch_size
     progress = Progress(start, steps, batch_size, earlier)
