@@ -1,6 +1,6 @@
 """Runs batch norm on one and on two virtual CPU devices, and traces the train step on two.
 
-`test_batch_norm.py` and `test_simclr.py` judge what it writes.
+`test_batch_norm.py`, `test_simclr.py` and `test_finite.py` judge what it writes.
 
 A script of its own, because virtual devices must be set before TensorFlow starts.
 Usage: python two_replicas.py OUTPUT.npz
@@ -20,7 +20,7 @@ import tensorflow as tf  # isort: skip
 
 from tf_simclr.augment import Augmentations, ColorDistortion, GaussianBlur
 from tf_simclr.errors import UsageError
-from tf_simclr.models import BatchNorm, ProjectionHead, ResNet, SimCLR
+from tf_simclr.models import BatchNorm, Classifier, ProjectionHead, ResNet, SimCLR
 from tf_simclr.optimizers import LARS
 
 Results = dict[str, np.ndarray]
@@ -176,6 +176,26 @@ def shares(strategy: tf.distribute.Strategy) -> Results:
     return said
 
 
+def broken_on_one_replica(strategy: tf.distribute.Strategy) -> Results:
+    """The watches of both replicas, and kernels, after a good step and one with a broken image."""
+    images = np.random.default_rng(3).uniform(size=[2, 4, 2, 2, 3]).astype(np.float32)
+    images[1, 3] = np.nan
+    results: Results = {}
+    for name, allowed in (("stops", 0), ("skips", 1)):
+        with strategy.scope():
+            layers = [tf.keras.Input([2, 2, 3]), tf.keras.layers.Flatten(), tf.keras.layers.Dense(3)]
+            model = Classifier(tf.keras.Sequential(layers), 2)
+            model.compile(optimizer=tf.keras.optimizers.SGD(0.1, momentum=0.9))
+        model.watch().skips = allowed > 0
+        model.watch().allow(allowed)
+        data = {"image": images, "label": np.array([[0, 1, 1, 0]] * 2)}
+        model.fit(tf.data.Dataset.from_tensor_slices(data), verbose=0)
+        local = strategy.experimental_local_results
+        results[name] = np.stack([part.numpy() for part in local(model.watch()._state)])
+        results["kernels"] = np.stack([part.numpy() for part in local(model.encoder.layers[-1].kernel)])
+    return results
+
+
 def main(output: str) -> None:
     strategy = two_cpus()
     tf.keras.backend.set_floatx("float64")
@@ -207,6 +227,7 @@ def main(output: str) -> None:
     results["far/values"] = far
     results |= {f"shares/{key}": value for key, value in shares(strategy).items()}
     results |= {f"step/{key}": value for key, value in operations_of_the_step(strategy).items()}
+    results |= {f"broken/{key}": value for key, value in broken_on_one_replica(strategy).items()}
     np.savez(output, **{key.replace(":0", ""): value for key, value in results.items()})
 
 

@@ -1,15 +1,19 @@
 """Runs a command: flags first, TensorFlow after, and mistakes as one line with an exit code.
 
-Exit codes: 0; 2 for a mistake of the user's; 75 after an interruption that saved, 130 after one outside of
-training; 1 for our bugs.
+Exit codes: 0; 2 for a mistake of the user's; 75 after an interruption that saved, or on a full disk;
+130 after an interruption outside of training, or a second one within; 1 for our bugs.
 """
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
+import signal
 import sys
-from collections.abc import Callable, Sequence
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
 
 from etils import epy
 
@@ -23,6 +27,11 @@ with epy.lazy_imports():
     from tf_simclr.runs import misfit
 
 USAGE_ERROR, INTERRUPTED, STOPPED = 2, 75, 130
+AGAIN = 5.0  # seconds
+
+
+class _Stopped(BaseException):
+    """A signal came. After a KeyboardInterrupt Python may end by SIGINT, although it was caught."""
 
 
 def main(command: Command, run: Callable[[Config], object], arguments: Sequence[str] | None = None) -> int:
@@ -34,7 +43,8 @@ def main(command: Command, run: Callable[[Config], object], arguments: Sequence[
             print(flags.help_text(command, values))
             return 0
         _require_complete(command, config)
-        _run(run, config)
+        with _stoppable():
+            _run(run, config)
     except UsageError as error:
         details = _details(error)  # first: TensorFlow, imported for them, may say something of its own
         print(f"{command.name}: {' '.join(str(error).split())}", file=sys.stderr)
@@ -44,10 +54,37 @@ def main(command: Command, run: Callable[[Config], object], arguments: Sequence[
     except Interrupted as error:
         print(f"{command.name}: {error}; run the same command again to go on", file=sys.stderr)
         return INTERRUPTED
-    except KeyboardInterrupt:
+    except (_Stopped, KeyboardInterrupt):
         print(f"{command.name}: interrupted", file=sys.stderr)
         return STOPPED
     return 0
+
+
+@contextlib.contextmanager
+def _stoppable() -> Iterator[None]:
+    """SIGTERM and SIGINT outside of training end the command.
+
+    The signal comes again after a while: Python drops what is raised in an object's last moments.
+    """
+    again: list[threading.Timer] = []
+
+    def stop(number: int, frame: Any) -> None:
+        again.append(threading.Timer(AGAIN, os.kill, (os.getpid(), number)))
+        again[-1].daemon = True
+        again[-1].start()
+        raise _Stopped
+
+    if threading.current_thread() is not threading.main_thread():  # whoever runs us handles signals
+        yield
+        return
+    before = {number: signal.signal(number, stop) for number in (signal.SIGTERM, signal.SIGINT)}
+    try:
+        yield
+    finally:
+        for timer in again:
+            timer.cancel()
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def _require_complete(command: Command, config: Config) -> None:

@@ -4,14 +4,26 @@ from __future__ import annotations
 
 import contextlib
 import csv
+import errno
 import io
 import os
+import re
 import uuid
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
 from etils import epath
+
+_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+_FULL_WORDS = r"no space left|quota exceeded|file too large"  # of TensorFlow, which has codes of its own
+
+
+def out_of_space(error: BaseException) -> bool:
+    """Whether an error says that a disk, or what one may use of it, is full."""
+    if isinstance(error, OSError) and error.errno is not None:
+        return error.errno in _FULL
+    return re.search(_FULL_WORDS, str(error), re.IGNORECASE) is not None
 
 
 def write_whole(path: str | os.PathLike[str], content: bytes | str) -> None:

@@ -69,7 +69,7 @@ def test_a_signal_during_the_agreement_of_workers_is_not_lost(tmp_path: Path) ->
     class Agreement:
         def any_worker(self, flag: bool) -> bool:
             if not flag:
-                saver._interrupt(signal.SIGTERM, None)
+                saver.signals.note(signal.SIGTERM, None)
             return flag
 
     steps = Steps(total=9, warmup=0, per_epoch=9, between_checkpoints=9)
@@ -106,7 +106,7 @@ def test_a_damaged_newest_checkpoint_falls_back_to_an_older_one(
     newest = Path(prefixes.find(config.run.model_dir) + ".data-00000-of-00001")
     newest.write_bytes(newest.read_bytes()[:1000])
     pretrain.pretrain(config)
-    assert "cannot be read, trying an older one" in capsys.readouterr().err
+    assert "cannot be used, trying an older one" in capsys.readouterr().err
     assert_same_run(folder_of(config), folder_of(pretrained))
 
 
@@ -190,15 +190,6 @@ def test_lamb_goes_on_where_it_stopped(tiny: Make) -> None:
     pretrain.pretrain(config)
     for name, value in weights(folder_of(config)).items():
         np.testing.assert_array_equal(value, before[name], err_msg=name)
-
-
-def test_a_loss_that_is_not_finite_stops_the_run_and_keeps_the_good_checkpoint(tiny: Make) -> None:
-    config = tiny(optimizer="momentum", learning_rate=1e30, learning_rate_scaling="none", checkpoint_steps=1)
-    with pytest.raises(UsageError, match="not finite"):
-        pretrain.pretrain(config)
-    for value in weights(folder_of(config)).values():
-        if value.dtype.kind == "f":
-            assert np.isfinite(value).all()
 
 
 @pytest.mark.slow

@@ -12,6 +12,7 @@ from tf_simclr.devices.cluster import this_worker
 from tf_simclr.devices.data_service import out_of_turn
 from tf_simclr.devices.distribution import is_lost_worker, lost_worker
 from tf_simclr.errors import Interrupted, UsageError
+from tf_simclr.files import out_of_space
 from tf_simclr.inputs import splits
 from tf_simclr.protocols import datasets
 
@@ -20,6 +21,11 @@ def explained(error: Exception, config: Config) -> UsageError | Interrupted | No
     """The error to show instead of `error`; None where nobody but us made a mistake."""
     if is_lost_worker(error) and this_worker(config.devices).count > 1:
         return lost_worker(error)
+    if out_of_space(error):
+        return Interrupted(
+            f"no space is left on the disk of --model_dir={config.run.model_dir}, or of another folder that "
+            "the command writes to; what was saved is whole; make space"
+        )
     if not isinstance(error, tf.errors.InvalidArgumentError):
         return None
     return out_of_turn(error) or _broken_image(config)

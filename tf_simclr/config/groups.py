@@ -204,6 +204,12 @@ class Optimization:
         100, "length of training, in epochs: floor(images * epochs / batch) + 1 steps", minimum=0
     )
     train_steps: int = option(0, "length of training, in steps; wins over epochs; 0: by epochs", minimum=0)
+    skip_nonfinite_steps: int = option(
+        0,
+        "most steps of a run to leave out because loss, gradient or update is not finite; 0: none",
+        minimum=0,
+        may_change=True,
+    )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -498,3 +504,6 @@ class Run:
     model_dir: str = option("", "run folder: checkpoints, logs, result.json, report.html", may_change=True)
     seed: int = option(0, "seed of initial weights, order and augmentations", minimum=0, maximum=2**31 - 1)
     deterministic: bool = option(False, "bitwise repeatable kernels on accelerators, at a cost")
+    force_unlock: bool = option(
+        False, "take a run folder from the process that its lock names, which is known to be gone"
+    )

@@ -23,6 +23,8 @@ PREPARED = {
     HELD_OUT,
     "teacher.json",
     "logs",
+    "lock.json",
+    "ledger.json",
 }
 _OF_PRETRAINING = "method augmentation memory probe preview profile".split()
 _OF_EVALUATION = "labels draws freezing selection sweep transfers embedding repeats imported".split()

@@ -8,7 +8,7 @@ from typing import Any
 import tensorflow as tf
 
 from tf_simclr.image_size import ImageSize, size_of
-from tf_simclr.models import contracts
+from tf_simclr.models import contracts, finite
 from tf_simclr.models.compiling import example_image, exclude_from_decay
 from tf_simclr.models.losses import (
     REPLICAS_AGREE,
@@ -99,7 +99,9 @@ class Classifier(Model):
         optimizer = tf.keras.optimizers.get(optimizer)
         exclude_from_decay(optimizer, self)
         super().compile(optimizer=optimizer, **options)
+        finite.attach(self)
 
+    @finite.guarded
     def train_step(self, batch: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
         images, labels = self._checked(batch, self.optimizer)
         targets = self.targets(images)
@@ -109,7 +111,7 @@ class Classifier(Model):
             if self.l2:
                 objective += replica_share(kernels_l2(kernels(self), self.l2))
             objective += layer_losses([self], objective.dtype)
-        self.optimizer.minimize(objective, self.trainable_variables, tape=tape)
+        finite.minimize(self, objective, tape)
         return self.measured(labels, logits, targets)
 
     def targets(self, images: tf.Tensor) -> tf.Tensor | None:

@@ -21,6 +21,7 @@ from typing import Any
 import tensorflow as tf
 
 from tf_simclr.errors import UsageError
+from tf_simclr.models import finite
 from tf_simclr.replicas.ordering import after
 
 Loss = Callable[[tf.Tensor, Any], tf.Tensor]
@@ -45,15 +46,15 @@ def minimize(model: Any, views: tf.Tensor, loss: Loss) -> tuple[tf.Tensor, Any]:
     chunks = split(views)
     statistics = _moving_statistics(model)
     h, rows, moved = _encode(model, chunks, statistics)
-    d_rows, direct = _loss_gradients(model, h, rows, loss)
+    value, d_rows, direct = _loss_gradients(model, h, rows, loss)
     d_chunks = list(zip(*(split(d_row) for d_row in d_rows), strict=True))
-    through_rows = _encoder_gradients(model, chunks, d_chunks)
+    parts, through_rows = _encoder_gradients(model, chunks, d_chunks)
     _assign(statistics, moved)  # the second pass has moved them again
 
     gradients = [_add(a, b) for a, b in zip(direct, through_rows, strict=True)]
-    if _scales_loss(model.optimizer):
+    if finite.scales_loss(model.optimizer):
         gradients = model.optimizer.get_unscaled_gradients(gradients)
-    model.optimizer.apply_gradients(zip(gradients, model.trainable_variables, strict=True))
+    finite.apply(model, value, gradients, judged=[*direct, *parts])
     return h, rows
 
 
@@ -76,32 +77,34 @@ def _encode(
 
 def _loss_gradients(
     model: Any, h: tf.Tensor, rows: Any, loss: Loss
-) -> tuple[list[tf.Tensor], list[tf.Tensor | None]]:
-    """The loss's gradients by the rows and, these given, by the variables; scaled where losses are."""
+) -> tuple[tf.Tensor, list[tf.Tensor], list[tf.Tensor | None]]:
+    """The loss, its gradients by the rows and, these given, by the variables; scaled where losses are."""
     flat = tf.nest.flatten(rows)
     with tf.GradientTape() as tape:
         tape.watch(flat)
-        value = loss(h, rows)
-        if _scales_loss(model.optimizer):
-            value = model.optimizer.get_scaled_loss(value)
-    gradients = tape.gradient(value, [*flat, *model.trainable_variables])
+        value = scaled = loss(h, rows)
+        if finite.scales_loss(model.optimizer):
+            scaled = model.optimizer.get_scaled_loss(value)
+    gradients = tape.gradient(scaled, [*flat, *model.trainable_variables])
     d_rows = [tf.zeros_like(row) if d is None else d for row, d in zip(flat, gradients, strict=False)]
-    return d_rows, gradients[len(flat) :]
+    return value, d_rows, gradients[len(flat) :]
 
 
 def _encoder_gradients(
     model: Any, chunks: Sequence[tf.Tensor], d_rows: Sequence[Sequence[tf.Tensor]]
-) -> list[tf.Tensor | None]:
-    """The variables' gradients through the rows, summed chunk by chunk; None where no row depends on one."""
+) -> tuple[list[tf.Tensor | None], list[tf.Tensor | None]]:
+    """The variables' gradients through the rows, each chunk's and summed; None where no row depends."""
     variables = model.trainable_variables
     sums: list[tf.Tensor | None] = [None] * len(variables)
+    parts: list[tf.Tensor | None] = []
     for chunk, d_chunk in zip(chunks, d_rows, strict=True):
         with tf.GradientTape() as tape:
             earlier = [value for value in sums if value is not None]
             _, rows = model.represent(after([*d_chunk, *earlier], chunk), training=True)
         gradients = tape.gradient(tf.nest.flatten(rows), variables, output_gradients=list(d_chunk))
         sums = [_add(a, b) for a, b in zip(sums, gradients, strict=True)]
-    return sums
+        parts += gradients
+    return parts, sums
 
 
 def _moving_statistics(model: Any) -> list[tf.Variable]:
@@ -140,7 +143,3 @@ def _join(chunks: Sequence[tf.Tensor], images: int) -> tf.Tensor:
     rows, *rest = chunks[0].shape
     by_view = [tf.reshape(chunk, [rows // images, images, *rest]) for chunk in chunks]
     return tf.reshape(tf.stack(by_view, axis=2), [rows * len(chunks), *rest])
-
-
-def _scales_loss(optimizer: Any) -> bool:
-    return hasattr(optimizer, "get_scaled_loss")  # Keras's LossScaleOptimizer, under mixed_float16

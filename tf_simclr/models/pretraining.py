@@ -11,7 +11,7 @@ from tf_simclr import options as rules
 from tf_simclr.augment import Augmentations
 from tf_simclr.image_size import ImageSize, size_of
 from tf_simclr.methods.method import Method, Rows
-from tf_simclr.models import contracts, micro_batching
+from tf_simclr.models import contracts, finite, micro_batching
 from tf_simclr.models.compiling import example_image, exclude_from_decay, keep_rate
 from tf_simclr.models.losses import REPLICAS_AGREE, cross_entropy, kernels, labelled_rows, layer_losses
 from tf_simclr.models.model import Model
@@ -110,6 +110,7 @@ class Pretraining(Model):
         keep_rate(optimizer, self.method.kept_rate(self))
         self.built = True
         super().compile(optimizer=optimizer, **options)
+        finite.attach(self)
 
     @property
     def trainable_variables(self) -> list[tf.Variable]:
@@ -125,6 +126,7 @@ class Pretraining(Model):
         """h [V * n, D] of views [V * n, H, W, C], and what the method's loss takes."""
         return self.method.outputs(self, views, training)
 
+    @finite.guarded
     def train_step(self, batch: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
         batch = self._checked(batch, self.optimizer)
         views = self.augmented_views(batch)  # [V * N, H, W, C], view a first
@@ -137,7 +139,7 @@ class Pretraining(Model):
             with tf.GradientTape() as tape:
                 h, outputs = self.represent(views, training=True)  # [V * N, D], of SimCLR z [V * N, P]
                 loss = self._loss(h, outputs, targets, batch)
-            self.optimizer.minimize(loss, self.trainable_variables, tape=tape)
+            finite.minimize(self, loss, tape)
         self.method.after_step(self, outputs, targets, batch)
         return {metric.name: metric.result() for metric in self.metrics}
 

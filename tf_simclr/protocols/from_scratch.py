@@ -10,6 +10,7 @@ import tensorflow as tf
 from tf_simclr import data, inputs
 from tf_simclr.config import Config
 from tf_simclr.data import Source
+from tf_simclr.errors import Diverged
 from tf_simclr.evaluation.label_efficiency import LabelEfficiency
 from tf_simclr.evaluation.metrics import top_k_accuracy
 from tf_simclr.runs import build
@@ -37,11 +38,22 @@ def from_scratch(
             for variable, value in zip(_state(model), fresh, strict=True):
                 variable.assign(value)
             batches = inputs.training_batches(config.replace(seed=seed), _draw(train, number, seed))(0)
+            model.watch().allow(config.optimization.skip_nonfinite_steps)
             model.fit(batches, steps_per_epoch=steps.total, verbose=0)
+            _require_finite(model)
             scores = np.concatenate([logits(batch["image"]) for batch in test_batches])
             accuracies.append(top_k_accuracy(scores, test.labels(), 1))
         rows.append(LabelEfficiency(NAME, number, np.array(accuracies)))
     return rows
+
+
+def _require_finite(model: tf.keras.Model) -> None:
+    _, broken = model.watch().read()
+    if broken is not None:
+        raise Diverged(
+            f"step {broken.step:,} of training from scratch: the {broken.part} is not finite; lower "
+            "--learning_rate, or leave it out by --num_scratch_draws=0"
+        )
 
 
 def _state(model: tf.keras.Model) -> list[tf.Variable]:

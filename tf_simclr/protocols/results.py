@@ -6,6 +6,7 @@ import time
 from typing import Any
 
 from tf_simclr.reports.run_report import write_run_report
+from tf_simclr.runs import ledger
 from tf_simclr.runs.folder import RunFolder
 from tf_simclr.training.fit import Speed
 
@@ -17,7 +18,8 @@ def conclude(run: RunFolder, steps: int, speed: Speed | None = None, **values: A
     if speed is None:  # an evaluation: its time is all that has passed, loading included
         seconds = time.perf_counter() - run.opened
         speed = Speed(values["num_eval_examples"] / seconds, seconds)
-    result = run.write_result(steps=steps, **_timing(run, speed), **values)
+    recorded = ledger.figures(run.path, run.config, steps)
+    result = run.write_result(steps=steps, **_timing(run, speed), **values, **recorded)
     report = write_run_report(run.path)
     print(f"{run.config.command}: {_summary(result)}; {report}")
     return result

@@ -155,6 +155,7 @@ def compiled(model: tf.keras.Model, config: Config, steps: Steps) -> Any:
         jit_compile=config.devices.jit_compile and _has_gpu(),
         steps_per_execution=config.devices.steps_per_execution,
     )
+    model.watch().skips = train.skip_nonfinite_steps > 0
     if hasattr(optimizer, "build"):  # TensorFlow Addons' LAMB makes its variables at the first step
         optimizer.build(model.trainable_variables)
     return model

@@ -10,7 +10,7 @@ from etils import epath
 
 from tf_simclr.config import Config
 from tf_simclr.errors import DoesNotFit, UsageError
-from tf_simclr.runs import misfit
+from tf_simclr.runs import misfit, tidying, verification
 from tf_simclr.runs.prefixes import UNREADABLE, saved_in, step_of, unreadable, variable_shapes
 
 PARTS = ("encoder", "projection_head", "classifier")
@@ -19,48 +19,76 @@ PARTS = ("encoder", "projection_head", "classifier")
 class Checkpoints:
     """The checkpoints of one model in `folder`, named ckpt-STEP.
 
-    Saving is joint work of all workers, since batch norm's statistics are read over replicas; those that
-    are not the chief save to a folder of their own.
+    What there is and what is newest is what a listing says, whatever the file `checkpoint` does. Saving is
+    joint work of all workers, since batch norm's statistics are read over replicas; those that are not the
+    chief save to a folder of their own.
     """
 
     def __init__(
         self, folder: epath.Path, model: tf.keras.Model, keep: int, save_to: epath.Path | None = None
     ) -> None:
-        self._folder = folder
+        self._folder, self._save_to = folder, save_to or folder
         self._checkpoint = tf.train.Checkpoint(model=model)
-        if save_to is not None and save_to != folder:
-            keep = 1  # nobody reads them
-        self._manager = tf.train.CheckpointManager(
-            self._checkpoint, str(save_to or folder), max_to_keep=keep or None, checkpoint_name="ckpt"
-        )
+        self._is_chief = self._save_to == folder
+        self._keep = keep if self._is_chief else 1  # nobody reads the others'
+        self._restored = 0
+        self._manager: tf.train.CheckpointManager | None = None
 
     def save(self, step: int) -> None:
-        self._manager.save(checkpoint_number=step)
-
-    def restore_newest(self, config: Config) -> int:
-        """Restores the newest checkpoint that can be read; returns its step, 0 when there is none.
+        """Writes ckpt-STEP and reads it back, before older ones go.
 
         Raises:
-            UsageError: none can be read, or (`DoesNotFit`) it is of another architecture than `config`'s.
+            Diverged: it holds a number that is not finite; it is gone again.
+            UsageError: it cannot be read back.
         """
+        if self._manager is None:
+            self._manager = self._managed()
+        checks = [verification.require_good] if self._is_chief else []
+        options = tf.train.CheckpointOptions(experimental_write_callbacks=checks)
+        try:
+            self._manager.save(checkpoint_number=step, options=options)
+        except Exception:
+            tidying.discard(self._save_to, step)
+            raise
+
+    def restore_newest(self, config: Config) -> int:
+        """Restores the newest checkpoint that is good; returns its step, 0 when there is none.
+
+        Raises:
+            UsageError: none is, or (`DoesNotFit`) it is of another architecture than `config`'s.
+        """
+        if self._is_chief:
+            tidying.tidy(self._folder)
         model, found = self._checkpoint.model, saved_in(self._folder)
         parts = {name: part for name in PARTS if (part := getattr(model, name, None)) is not None}
         for prefix in reversed(found):
             try:
                 misfit.require_fit(prefix, parts, config)
+                verification.require_good(prefix)
                 self._checkpoint.restore(prefix).assert_existing_objects_matched()
             except DoesNotFit:
                 raise
             except UNREADABLE as error:
                 reason = " ".join(str(error).split())[:300]
-                print(f"warning: {prefix} cannot be read, trying an older one ({reason})", file=sys.stderr)
+                print(f"warning: {prefix} cannot be used, trying an older one ({reason})", file=sys.stderr)
             else:
-                return step_of(prefix)
+                self._restored = step_of(prefix)
+                return self._restored
         if found:
             raise UsageError(
-                f"{self._folder}: no checkpoint here can be read; delete the folder to start anew"
+                f"{self._folder}: no checkpoint here can be used; delete the folder to start anew"
             )
         return 0
+
+    def _managed(self) -> tf.train.CheckpointManager:
+        """What keeps as many as asked; those beyond the restored one, which are bad, go first."""
+        found = saved_in(self._save_to)
+        tidying.write_state(
+            self._save_to, sorted(found, key=lambda p: (step_of(p) <= self._restored, step_of(p)))
+        )
+        return tf.train.CheckpointManager(
+            self._checkpoint, str(self._save_to), max_to_keep=self._keep or None, checkpoint_name="ckpt"
+        )
 
 
 def load_parts(prefix: str, parts: Mapping[str, tf.keras.layers.Layer], config: Config) -> None:

@@ -24,9 +24,9 @@ from tf_simclr.config import Config, flags, stored
 from tf_simclr.config.flags import Command
 from tf_simclr.data import Source
 from tf_simclr.devices.cluster import this_worker
-from tf_simclr.errors import UsageError
-from tf_simclr.files import write_npz, write_whole
-from tf_simclr.runs import lengths
+from tf_simclr.errors import Interrupted, UsageError
+from tf_simclr.files import out_of_space, write_npz, write_whole
+from tf_simclr.runs import ledger, lengths, lock, prefixes
 
 UNREACHABLE = (OSError, tf.errors.OpError)
 PACKAGES = ("tensorflow", "tf-keras", "keras", "keras-cv", "tensorflow-datasets", "numpy")
@@ -39,35 +39,60 @@ class RunFolder:
     path: epath.Path
     config: Config
     opened: float = dataclasses.field(default_factory=time.perf_counter, compare=False)
+    lock: lock.Lock | None = dataclasses.field(default=None, compare=False, repr=False)
 
     @classmethod
     def open(cls, config: Config, command: Command) -> RunFolder:
         """Makes the folder of --model_dir, or takes up a run of the same flags; by --extend to a later end.
 
+        It holds the folder's lock.
+
         Raises:
-            UsageError: no --model_dir, a folder that cannot be written, a run with other flags, or none that
-                could be extended.
+            UsageError: no --model_dir, a folder that cannot be written or that another process holds, a run
+                with other flags, or none that could be extended.
+            Interrupted: there is no space.
         """
         config.require_model_dir()
-        path, whole = epath.Path(config.run.model_dir), stored.with_source(config)
+        path, force = epath.Path(config.run.model_dir), config.run.force_unlock
+        config = config.replace(force_unlock=False)
+        whole, found = stored.with_source(config), None
         try:
             if stored.holds_work(path):
-                whole = _taken_up(whole, stored.read_config(path), path, command)
+                found = stored.read_config(path)
+                taken = _taken_up(ledger.flags_as_found(whole, found, path), found, path, command)
+                whole = dataclasses.replace(whole, extended=taken.extended)
             elif config.extension.extend:
                 raise UsageError(f"--extend: --model_dir={path} holds no run to train longer; leave it out")
         except UNREACHABLE as error:
             raise UsageError(f"--model_dir={path}: cannot be read ({_line(error)})") from error
         whole = whole.replace(extend=False)  # it is done
+        own = dataclasses.replace(config.replace(extend=False), extended=whole.extended)
         if not this_worker(config.devices).is_chief:
-            path = _temporary_folder()
-        run = cls(path, dataclasses.replace(config.replace(extend=False), extended=whole.extended))
+            return cls(_temporary_folder(), own)._prepared(whole, command)
         try:
             path.mkdir(parents=True, exist_ok=True)
-            run.write("config.json", whole.to_json(command.stored_groups))
+            run = cls(path, own, lock=lock.hold(path, force=force))
+            if found is not None:
+                run._note_mended(found)
+            return run._prepared(whole, command)
         except UNREACHABLE as error:
+            if out_of_space(error):
+                raise Interrupted(f"--model_dir={path}: no space is left there; make some") from error
             raise UsageError(f"--model_dir={path}: cannot be written ({_line(error)})") from error
-        run.write("flags.cfg", flags.flagfile(command, run.config))
-        return run
+
+    def _prepared(self, whole: Config, command: Command) -> RunFolder:
+        self.write("config.json", whole.to_json(command.stored_groups))
+        self.write("flags.cfg", flags.flagfile(command, self.config))
+        for litter in self.path.glob(".*.partial"):  # of a process that was killed
+            litter.unlink(missing_ok=True)
+        return self
+
+    def _note_mended(self, found: Config) -> None:
+        """Records which flags were mended since the run `found` stopped at a step that was not finite."""
+        before, saved = ledger.read(self.path), prefixes.saved_in(self.checkpoints)
+        if before is not None:
+            step = prefixes.step_of(saved[-1]) if saved else 0
+            ledger.write(self.path, before.mended(step, self.config, found))
 
     @property
     def checkpoints(self) -> epath.Path:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import math
-import signal
 import time
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -13,11 +12,11 @@ import tensorflow as tf
 
 from tf_simclr.config import Steps
 from tf_simclr.devices.distribution import Agreement
-from tf_simclr.errors import Diverged
 from tf_simclr.progress import progress_bar
 from tf_simclr.runs.checkpoints import Checkpoints
 from tf_simclr.runs.folder import RunFolder
 from tf_simclr.runs.table import Table
+from tf_simclr.training.signals import Signals
 
 
 class StepCallback(tf.keras.callbacks.Callback):
@@ -51,12 +50,12 @@ def write_scalars(writer: tf.summary.SummaryWriter, step: int, values: Mapping[s
 
 
 class Reporter(StepCallback):
-    """Writes means over the epoch to metrics.csv and TensorBoard, and stops at a loss that is not finite."""
+    """Writes means over the epoch to metrics.csv and TensorBoard."""
 
     def __init__(self, run: RunFolder, start_step: int, steps: Steps, images_per_step: int) -> None:
         super().__init__(start_step)
-        self._table = Table(run, "metrics.csv", start_step)
-        self._run, self._steps, self._images_per_step = run, steps, images_per_step
+        self._table = Table(run, "metrics.csv", start_step, steps.per_epoch)
+        self._steps, self._images_per_step = steps, images_per_step
         self._writer = tf.summary.create_file_writer(str(run.logs))
         self._restored: list[Any] = []
 
@@ -69,11 +68,6 @@ class Reporter(StepCallback):
             variable.assign(value)
 
     def on_steps(self, before: int, step: int, logs: dict[str, float]) -> None:
-        if not all(math.isfinite(value) for value in logs.values()):
-            raise Diverged(
-                f"the loss is not finite at step {step}; lower --learning_rate or raise --warmup_epochs "
-                f"(the last checkpoint in {self._run.checkpoints} is good)"
-            )
         if not due(before, step, self._steps.per_epoch, self._steps.total):
             return
         row = {"step": step, "images": step * self._images_per_step, "learning_rate": self._rate(), **logs}
@@ -91,7 +85,10 @@ class Reporter(StepCallback):
 
 
 class Saver(StepCallback):
-    """Saves every so many steps, at the last one, and when asked to stop."""
+    """Saves every so many steps, at the last one, and when asked to stop.
+
+    `check` is called before a checkpoint and may refuse it by an exception, `saved` after it with its step.
+    """
 
     def __init__(
         self,
@@ -99,35 +96,29 @@ class Saver(StepCallback):
         start_step: int,
         steps: Steps,
         agreement: Agreement,
-        saved: Callable[[], None] = lambda: None,
+        check: Callable[[], None] = lambda: None,
+        saved: Callable[[int], None] = lambda step: None,
     ) -> None:
         super().__init__(start_step)
-        self._checkpoints, self._steps, self._agreement, self._saved = checkpoints, steps, agreement, saved
-        self._signalled = False  # this process, at any time
+        self._checkpoints, self._steps, self._agreement = checkpoints, steps, agreement
+        self._check, self._saved = check, saved
+        self.signals = Signals()  # of this process, at any time
         self.interrupted = False  # all of them, as agreed upon after a step
-        self._handlers: dict[int, Any] = {}
 
     def on_train_begin(self, logs: Mapping[str, float] | None = None) -> None:
-        for number in (signal.SIGTERM, signal.SIGINT):
-            try:
-                self._handlers[number] = signal.signal(number, self._interrupt)
-            except ValueError:  # not the main thread: whoever runs us handles signals
-                return
+        self.signals.take()
 
     def on_train_end(self, logs: Mapping[str, float] | None = None) -> None:
-        while self._handlers:
-            signal.signal(*self._handlers.popitem())
+        self.signals.give_back()
 
     def on_steps(self, before: int, step: int, logs: dict[str, float]) -> None:
-        self.interrupted = self._agreement.any_worker(self._signalled)
+        self.interrupted = self._agreement.any_worker(self.signals.came)
         if self.interrupted or due(before, step, self._steps.between_checkpoints, self._steps.total):
+            self._check()
             self._checkpoints.save(step)
-            self._saved()
+            self._saved(step)
         if self.interrupted:
             self.model.stop_training = True
-
-    def _interrupt(self, number: int, frame: Any) -> None:
-        self._signalled = True
 
 
 @dataclasses.dataclass(frozen=True)

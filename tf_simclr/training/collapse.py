@@ -94,7 +94,7 @@ class _EveryEpoch(StepCallback):
     def __init__(self, start: int, steps: Steps, run: RunFolder, detector: Detector, settled: int) -> None:
         super().__init__(start)
         self._steps, self._detector, self._settled = steps, detector, settled
-        self._table = Table(run, NAME, start)
+        self._table = Table(run, NAME, start, steps.per_epoch)
         self._writer = tf.summary.create_file_writer(str(run.logs))
         self._warned = any(self._collapsed(int(row["step"]), float(row["z_std"])) for row in self._table.rows)
 

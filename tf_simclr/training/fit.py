@@ -11,9 +11,12 @@ from tf_simclr.config import Steps
 from tf_simclr.devices.distribution import Agreement, BatchesFrom, distributed_batches
 from tf_simclr.errors import Interrupted, UsageError
 from tf_simclr.evaluation.features import encoder_sha256
+from tf_simclr.runs import ledger
 from tf_simclr.runs.checkpoints import Checkpoints
 from tf_simclr.runs.folder import RunFolder
+from tf_simclr.runs.table import Table
 from tf_simclr.training.callbacks import Progress, Reporter, Saver, Speed, StepCallback
+from tf_simclr.training.guard import Guard
 from tf_simclr.training.profiling import profilers
 
 TIMING = "timing.json"
@@ -37,33 +40,44 @@ def fit(
 
     Raises:
         Interrupted: SIGINT or SIGTERM came and everything is saved.
-        UsageError: the loss is not finite, no checkpoint can be read, or a frozen encoder is not the one
-            that the run began with.
+        Diverged: a step is not finite; nothing of it is saved.
+        UsageError: no checkpoint is left or can be read, or a frozen encoder is not the one that the run
+            began with.
     """
     agreement = Agreement(model.distribute_strategy)
     checkpoints = Checkpoints(
         run.checkpoints, model, run.config.checkpoints.keep_checkpoint_max, save_to=run.path / "checkpoints"
     )
+    ledger.require_checkpoint(run.checkpoints.parent, run.checkpoints)
     start = _restore(checkpoints, model, run)
     agreement.require_same_start(start)
     earlier = Speed(**run.read_json(TIMING)) if start else Speed()
     if start >= steps.total:
         if not start:
             checkpoints.save(0)
+        Table(run, "metrics.csv", start, steps.per_epoch)  # which mends it
         return earlier
     batch_size = run.config.optimization.train_batch_size
     progress = Progress(start, steps, batch_size, earlier)
-    saver = Saver(checkpoints, start, steps, agreement, lambda: _keep(progress.speed(), run))
-    beside = [*watchers(start), progress, *profilers(run, start), saver]
+    guard = Guard(run, start, steps)
+
+    def check() -> None:
+        guard.check()
+        if run.lock is not None:
+            run.lock.require()
+
+    def saved(step: int) -> None:
+        guard.saved(step)
+        run.write_json(TIMING, dataclasses.asdict(progress.speed()))
+
+    saver = Saver(checkpoints, start, steps, agreement, check, saved)
+    reporter = Reporter(run, start, steps, batch_size)
+    callbacks = [guard, reporter, *watchers(start), progress, *profilers(run, start), saver]
     batches = distributed_batches(model.distribute_strategy, batches_from, start, batch_size)
-    _train(model, batches, steps.total - start, [Reporter(run, start, steps, batch_size), *beside])
+    _train(model, batches, steps.total - start, callbacks)
     if saver.interrupted and saver.step < steps.total:
         raise Interrupted(f"stopped and saved at step {saver.step} of {steps.total}")
     return progress.speed()
-
-
-def _keep(speed: Speed, run: RunFolder) -> None:
-    run.write_json(TIMING, dataclasses.asdict(speed))
 
 
 def _train(

@@ -71,7 +71,7 @@ class _Every(StepCallback):
     def __init__(self, start: int, steps: Steps, every: int, run: RunFolder, probe: Probe) -> None:
         super().__init__(start)
         self._steps, self._every, self._probe = steps, every, probe
-        self._table = Table(run, "probe.csv", start)
+        self._table = Table(run, "probe.csv", start, every)
         self._writer = tf.summary.create_file_writer(str(run.logs))
 
     def on_steps(self, before: int, step: int, logs: dict[str, float]) -> None:
