@@ -13,18 +13,20 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import numpy as np
 import pytest
 import tensorflow as tf
 
 from tests.small_runs import TINY, folder_of, result_of
-from tf_simclr import cli, pretrain
-from tf_simclr.config import Config, flags
+from tf_simclr import cli, finetune, inputs, pretrain
+from tf_simclr.config import Config, Steps, flags
 from tf_simclr.errors import Diverged, Interrupted, UsageError
+from tf_simclr.protocols import from_scratch
 from tf_simclr.runs import ledger, lock, prefixes
 from tf_simclr.runs.folder import RunFolder
-from tf_simclr.training import callbacks
+from tf_simclr.training import callbacks, selection
 
 ROOT = Path(__file__).resolve().parents[2]
 Make = Callable[..., Config]
@@ -73,6 +75,22 @@ def test_lost_checkpoints_are_no_new_start(tiny: Make, pretrained: Config) -> No
     with pytest.raises(UsageError, match=r"step 6 was saved .* no checkpoint is left in checkpoints/"):
         pretrain.pretrain(config)
     assert (folder_of(config) / "metrics.csv").read_text() == before
+
+
+def test_a_lost_selection_is_one_line(tiny: Make) -> None:
+    run = RunFolder.open(tiny("finetune"), finetune.COMMAND)
+    run.write("validation.csv", "step,top1\n3,50.0\n")
+    steps = Steps(total=6, warmup=0, per_epoch=3, between_checkpoints=3)
+    choice = selection.Selection(run, tf.keras.layers.Dense(2), mock.Mock(), steps)
+    with pytest.raises(UsageError, match=r"--select_on_validation: .*best/ckpt-3.* is gone"):
+        choice.restore_best()
+
+
+def test_training_from_scratch_that_breaks_is_no_accuracy(tiny: Make) -> None:
+    config = tiny("label_efficiency", optimizer="momentum", learning_rate=3e38, learning_rate_scaling="none")
+    source = inputs.train_source(config, labelled=True).subset(np.arange(64))
+    with pytest.raises(Diverged, match=r"step \d of training from scratch: the \w+ is not finite"):
+        from_scratch.from_scratch(config, source, source, [None], 1)
 
 
 def test_a_second_start_is_refused_and_may_be_forced(tiny: Make) -> None:

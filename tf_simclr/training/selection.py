@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import tensorflow as tf
+from etils import epath
 
 from tf_simclr import inputs
 from tf_simclr.config import Steps
@@ -41,6 +42,11 @@ class Selection:
             raise UsageError("--select_on_validation: nothing was trained; raise --train_epochs")
         step, top1 = max(self._measured(), key=lambda row: (row[1], -row[0]))
         best = self._run.checkpoints.parent / "best" / f"ckpt-{step}"
+        if not epath.Path(f"{best}.index").exists():
+            raise UsageError(
+                f"--select_on_validation: {best}, which {NAME} names, is gone; bring it back, or delete the "
+                "run folder to start anew"
+            )
         tf.train.Checkpoint(model=self._model).restore(str(best))
         last = Checkpoints(self._run.checkpoints, self._model, 0, save_to=self._run.path / "checkpoints")
         last.save(self._steps.total)
