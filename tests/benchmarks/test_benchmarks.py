@@ -93,6 +93,7 @@ def test_traffic_is_what_a_view_moves_without_the_weights() -> None:
     assert cost.elements == 64 * (3 + 4) + 64 * (4 + 4)
 
 
+@pytest.mark.slow
 def test_an_accelerators_step_is_timed_in_rounds_and_its_rates_follow(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

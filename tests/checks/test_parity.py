@@ -22,6 +22,7 @@ def test_the_command_finds_no_difference(devices: int) -> None:
     assert all(float(value) < 1e-9 for value in rows.values()), rows
 
 
+@pytest.mark.slow
 def test_every_known_mistake_breaks_parity() -> None:
     output = finish(start([str(WORKER), "mistakes"]))
     print(output)
@@ -53,6 +54,7 @@ def test_checkpoints_load_under_any_number_of_replicas(tmp_path: Path) -> None:
         assert f"{loaded} loaded" in output
 
 
+@pytest.mark.slow
 def test_two_processes_train_as_one(tmp_path: Path) -> None:
     files = [str(tmp_path / f"{i}.npz") for i in range(2)]
     for process in workers([[str(WORKER), "worker", file] for file in files]):

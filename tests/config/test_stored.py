@@ -34,6 +34,7 @@ def test_a_command_keeps_its_own_groups_and_its_source(tiny: Make, pretrained: C
     assert tree["pretrained_by"] == source
 
 
+@pytest.mark.slow
 def test_the_source_is_inherited_along_the_chain(tiny: Make, pretrained: Config) -> None:
     options = {"optimizer": "nesterov", "train_steps": 1}
     tuned = tiny("finetune", checkpoint=pretrained.run.model_dir, **options)

@@ -147,6 +147,7 @@ def test_the_chief_is_the_first_task(
     assert this_worker(Config("pretrain").replace(strategy="one_device").devices) == Worker()
 
 
+@pytest.mark.slow
 def test_steps_per_execution_change_no_row_and_no_weight(tiny: Make, pretrained: Config) -> None:
     """6 steps, saved every 3: executions of 3 end where single steps are counted."""
     config = tiny(steps_per_execution=3)

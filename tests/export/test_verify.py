@@ -54,6 +54,7 @@ def failure(capsys: pytest.CaptureFixture[str], folder: Path) -> str:
     return lines[-1]
 
 
+@pytest.mark.slow
 def test_export_passes_every_check_in_a_fresh_process(exports: Path):
     done = run_verify(exports / "classifier")  # exporting verified all three in this way
     assert done.returncode == 0, done.stdout

@@ -57,6 +57,7 @@ def test_the_layers_that_an_average_follows_are_not_its_own() -> None:
     assert own == {id(variable) for variable in average.layers[0].variables}
 
 
+@pytest.mark.slow
 def test_a_pretraining_that_goes_on_from_a_checkpoint_averages_its_weights(tmp_path: Path) -> None:
     tiny = {**TINY, "method": f"{__name__}:WithState", "train_batch_size": 64, "train_steps": 1}
     first = Config("pretrain").replace(**tiny, model_dir=str(tmp_path / "first"))
@@ -115,6 +116,7 @@ class WithState(Method):
         model.state["queue"].push(targets)
 
 
+@pytest.mark.slow
 def test_state_is_kept_and_resumed_and_seen_by_nobody(tmp_path: Path) -> None:
     tiny = {**TINY, "resnet_depth": 18, "train_batch_size": 64}
     config = Config("pretrain").replace(

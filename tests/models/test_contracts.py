@@ -208,6 +208,7 @@ def test_partly_labelled_training_weighs_labels(static: bool) -> None:
     assert history["online_loss"] == [pytest.approx(expected["online_loss"], rel=1e-5)]
 
 
+@pytest.mark.slow
 def test_replicas_share_equally_or_nothing_is_trained(replicated: dict[str, np.ndarray]) -> None:
     assert str(replicated["shares/equal"]) == ""
     for name in ("odd", "unknown"):

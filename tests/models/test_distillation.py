@@ -101,5 +101,6 @@ def test_labels_weigh_what_they_are_given_and_only_where_there_are_some() -> Non
     assert set(models()[1].test_step({"image": images, "label": labels})) == {"loss", "agreement"}
 
 
+@pytest.mark.slow
 def test_two_replicas_distil_as_one() -> None:
     assert "weights, statistics and figures agree" in finish(start([str(WORKER)]))

@@ -349,6 +349,7 @@ def test_micro_batches_leave_alone_what_z_does_not_depend_on() -> None:
     np.testing.assert_array_equal(before, values(models[1].encoder.trainable_variables))
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("float64")
 def test_blocks_of_the_loss_change_nothing() -> None:
     plain, blocks = make(), make(block_size=4)
@@ -358,6 +359,7 @@ def test_blocks_of_the_loss_change_nothing() -> None:
         np.testing.assert_allclose(a.numpy(), b.numpy(), rtol=1e-9, atol=1e-11, err_msg=a.name)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("float64")
 @pytest.mark.parametrize("micro_batches", [1, 2])
 def test_the_whole_step_compiles_with_xla(micro_batches: int) -> None:

@@ -76,6 +76,7 @@ def test_the_plan_names_it(pretrained: str, capsys: pytest.CaptureFixture[str]) 
     assert SMALL in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_its_run_is_evaluated_tuned_and_exported(pretrained: str, tmp_path: Path) -> None:
     options = of_encoder(SMALL, checkpoint=pretrained, optimizer="nesterov")
     linear = Config("linear_eval").replace(**options, model_dir=str(tmp_path / "linear"), augment=False)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import shutil
+import signal
 import sys
 from pathlib import Path
 from typing import Any
@@ -94,10 +95,12 @@ def test_a_student_is_evaluated_and_teaches_as_any_run(tiny: Make, student: Conf
 
 class StopAtTwo(callbacks.Saver):
     def on_steps(self, before: int, step: int, logs: dict[str, float]) -> None:
-        self._signalled = step == 2
+        if step == 2:
+            signal.raise_signal(signal.SIGTERM)
         super().on_steps(before, step, logs)
 
 
+@pytest.mark.slow
 def test_it_goes_on_to_the_same_end(
     tiny: Make, taught: Config, student: Config, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from types import SimpleNamespace
 from typing import Any
 
@@ -59,9 +60,9 @@ def test_without_augmentation_features_are_computed_once_and_kept(
     assert first["encoder_sha256_before"] == first["encoder_sha256_after"]
 
     monkeypatch.setattr("tf_simclr.protocols.on_features.labelled", SimpleNamespace(features=never))
-    again = folder_of(config) / "checkpoints"
-    for path in again.iterdir():
-        path.unlink()
+    for path in folder_of(config).iterdir():
+        if path.name != "features":
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
     linear_eval.linear_eval(config)
     assert result_of(config)["top1"] == first["top1"]
     evaluation = evaluating("evaluate", checkpoint=config.run.model_dir)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import sys
 from pathlib import Path
 from types import SimpleNamespace
@@ -21,7 +22,8 @@ from tf_simclr.training import callbacks
 
 class StopAfterThree(callbacks.Saver):
     def on_steps(self, before: int, step: int, logs: dict[str, float]) -> None:
-        self._signalled = step == 4
+        if step == 4:
+            signal.raise_signal(signal.SIGTERM)
         super().on_steps(before, step, logs)
 
 
@@ -66,6 +68,7 @@ def test_pretraining_is_tested_on_the_images_that_have_labels(tiny: Make) -> Non
     ]
 
 
+@pytest.mark.slow
 def test_probes_watch_an_unlabelled_pretraining(tiny: Make, tmp_path: Path) -> None:
     write_images(tmp_path / "data", {"train": 20})
     for number, path in enumerate(sorted((tmp_path / "data" / "train").rglob("*.png"))):
@@ -89,6 +92,7 @@ def test_probes_watch_an_unlabelled_pretraining(tiny: Make, tmp_path: Path) -> N
     assert "Probes of the frozen encoder" in (folder_of(config) / "report.html").read_text()
 
 
+@pytest.mark.slow
 def test_probes_change_nothing_of_the_training(tiny: Make, pretrained: Config) -> None:
     config = tiny(probe_epochs=1, probe_images=100, train_steps=6)
     pretrain.pretrain(config)

@@ -22,6 +22,7 @@ def seeded(evaluating: Make) -> Config:
     return config
 
 
+@pytest.mark.slow
 def test_seeds_give_mean_and_deviation(seeded: Config) -> None:
     result = result_of(seeded)
     runs = [json.loads((folder_of(seeded) / f"seed_{s}" / "result.json").read_text()) for s in (3, 4)]
@@ -40,6 +41,7 @@ def test_the_weights_of_a_seed_are_in_its_own_run(seeded: Config) -> None:
     assert runs.load_run(f"{seeded.run.model_dir}/seed_4").classifier is not None
 
 
+@pytest.mark.slow
 def test_compare_with_stores_both_tests_for_each_seed(
     evaluating: Make, seeded: Config, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -61,6 +63,7 @@ def test_compare_with_stores_both_tests_for_each_seed(
     assert "McNemar p =" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_a_run_compared_with_itself_does_not_differ(evaluating: Make) -> None:
     config = evaluating("knn")
     knn.knn(config)

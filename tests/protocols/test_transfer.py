@@ -62,6 +62,7 @@ def test_transfer_writes_a_row_a_data_set_and_uses_its_cache(
         transfer.row_of(run, transfer.open_images(other), None, sha256)  # type: ignore[arg-type]
 
 
+@pytest.mark.slow
 def test_transfer_over_seeds_has_error_bars_and_comparisons_of_each_data_set(
     tiny: Make, pretrained: Config, tmp_path: Path
 ) -> None:

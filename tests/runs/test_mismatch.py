@@ -147,6 +147,7 @@ def test_classifier_whose_head_layer_is_missing(tmp_path: Path) -> None:
         loading.load_run(run)
 
 
+@pytest.mark.slow
 def test_resuming_with_another_encoder_is_refused(tmp_path: Path) -> None:
     folder = tmp_path / "run"
     config = Config("pretrain").replace(

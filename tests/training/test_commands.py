@@ -84,6 +84,7 @@ def test_tensorboard_has_what_metrics_csv_and_collapse_csv_have(pretrained: Conf
         assert (step, value) == (6, pytest.approx(float(row[name]), rel=1e-5)), name
 
 
+@pytest.mark.slow
 def test_metrics_hold_no_timing_and_one_row_an_epoch(tiny: Make) -> None:
     config = tiny(train_steps=50)
     pretrain.pretrain(config)
@@ -171,6 +172,7 @@ def test_finetune_uses_only_the_labels_it_was_given(tiny: Make, pretrained: Conf
     assert result_of(config)["num_labels"] == 20
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("block", [-1, 0, 2, 4])
 def test_finetuning_trains_what_follows_the_block(tiny: Make, pretrained: Config, block: int) -> None:
     config = tiny(
@@ -209,6 +211,7 @@ def test_knn_names_the_k_that_was_used(tiny: Make, pretrained: Config) -> None:
     assert "k1437_weighted" in (Path(config.run.model_dir) / "report.html").read_text()
 
 
+@pytest.mark.slow
 def test_knn_without_a_checkpoint_says_that_it_is_random(
     tiny: Make, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -216,6 +219,7 @@ def test_knn_without_a_checkpoint_says_that_it_is_random(
     assert "random initialisation" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_label_efficiency_compares_four_contestants(
     tiny: Make, pretrained: Config, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -275,6 +279,7 @@ def test_mistakes(
         command(tiny(**changes))
 
 
+@pytest.mark.slow
 def test_a_classifier_is_needed_to_evaluate(tiny: Make, pretrained: Config) -> None:
     unlabelled = tiny(lineareval_while_pretraining=False, train_steps=1)
     pretrain.pretrain(unlabelled)
@@ -288,6 +293,7 @@ def test_a_classifier_is_needed_to_evaluate(tiny: Make, pretrained: Config) -> N
     assert not output.exists()
 
 
+@pytest.mark.slow
 def test_a_mistake_does_not_take_the_folder(tiny: Make) -> None:
     config = tiny(train_steps=1)
     with pytest.raises(UsageError, match="digist"):
@@ -306,6 +312,7 @@ def test_a_run_that_never_saved_gives_way_to_other_flags(tiny: Make) -> None:
         RunFolder.open(config, pretrain.COMMAND)
 
 
+@pytest.mark.slow
 def test_the_plan_warns_of_a_batch_and_a_warm_up_that_are_too_large(
     tiny: Make, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -320,6 +327,7 @@ def test_the_plan_warns_of_a_batch_and_a_warm_up_that_are_too_large(
     assert "pretrain: 2 steps done" in output
 
 
+@pytest.mark.slow
 def test_folders_without_a_test_split_and_with_some_labels_pretrain(
     tiny: Make, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -355,6 +363,7 @@ def test_a_test_split_without_images_is_not_asked_of_a_pretraining(tiny: Make, t
         inputs.optional_eval_source(config.replace(eval_split="test"))
 
 
+@pytest.mark.slow
 def test_weight_decay_works_with_momentum_too(tiny: Make) -> None:
     norms = []
     for decay in (0.0, 10.0):

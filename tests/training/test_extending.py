@@ -53,6 +53,7 @@ def extended(tiny: Make, pretrained: Config) -> Config:
     return config
 
 
+@pytest.mark.slow
 def test_an_extended_run_ends_its_cosine_at_the_new_end(extended: Config, pretrained: Config) -> None:
     train = pretrained.optimization
     peak = scaled_learning_rate(train.learning_rate, train.train_batch_size, train.learning_rate_scaling)

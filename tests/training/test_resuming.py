@@ -179,6 +179,7 @@ def test_a_linear_evaluation_does_not_go_on_with_another_encoder(tiny: Make, pre
         linear_eval.linear_eval(config)
 
 
+@pytest.mark.slow
 def test_lamb_goes_on_where_it_stopped(tiny: Make) -> None:
     """TensorFlow Addons' optimizer of the old kind, which makes its variables at the first step."""
     pytest.importorskip("tensorflow_addons")

@@ -115,8 +115,8 @@ def require_unit_range(images: tf.Tensor, optimizer: Any = None) -> None:
 
     def look() -> tf.Tensor:
         lowest, highest = tf.reduce_min(images), tf.reduce_max(images)
-        good = (lowest >= -_FARTHEST) & (highest <= 1 + _FARTHEST)
-        with tf.control_dependencies([tf.debugging.Assert(good, [RANGE, lowest, highest])]):
+        far = (lowest < -_FARTHEST) | (highest > 1 + _FARTHEST)  # NaN is neither: that is a step gone wrong
+        with tf.control_dependencies([tf.debugging.Assert(~far, [RANGE, lowest, highest])]):
             return tf.constant(True)
 
     if optimizer is None:
