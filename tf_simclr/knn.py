@@ -68,6 +68,9 @@ def _classify(
     pictures.neighbours(run, found, bank, queries)
     votes = nearest_neighbours.classify(found, asked.labels, bank.num_classes, ks)
     best = votes[-2]
+    print(
+        f"  top-1 is that of k = {best.k}, weighted; result.json has {', '.join(vote.name for vote in votes)}"
+    )
     scores = nearest_neighbours.class_votes(found, best.k, bank.num_classes, best.weighted)
     shares = scores / scores.sum(axis=1, keepdims=True)
     predictions.keep(run, queries, asked._replace(values=scores), shares)
