@@ -113,6 +113,16 @@ def test_who_is_forced_out_stops_before_it_saves(folder: epath.Path) -> None:
     taken.require()
 
 
+def test_a_lock_that_is_dropped_while_its_heart_beats_is_released(folder: epath.Path) -> None:
+    """As when garbage is collected within: nobody waits for himself."""
+    held = lock.hold(folder)
+    with lock._alone(folder):
+        began = time.perf_counter()
+        held.release()
+    assert time.perf_counter() - began < 10
+    assert not list(folder.iterdir())
+
+
 def test_the_heart_beats(folder: epath.Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(lock, "BEAT", 0.01)
     held = lock.hold(folder)

@@ -22,6 +22,7 @@ from tf_simclr.files import write_whole
 
 NAME = "lock.json"
 BEAT, STALE = 15, 60  # seconds
+TURNS = 50
 
 
 @dataclasses.dataclass(frozen=True)
@@ -149,15 +150,24 @@ def _read(path: epath.Path) -> Owner | None:
 
 @contextlib.contextmanager
 def _alone(folder: epath.Path) -> Iterator[None]:
-    """Lets processes of one machine take turns, where the file system can."""
+    """Lets processes of one machine take turns, where the file system can.
+
+    It waits for a second at most: garbage may be collected, and a lock with it, while its own heart beats.
+    """
     try:
         descriptor = os.open(folder, os.O_RDONLY)
     except OSError:  # no local folder
         yield
         return
     try:
-        with contextlib.suppress(OSError):
-            fcntl.flock(descriptor, fcntl.LOCK_EX)
+        for _ in range(TURNS):
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                time.sleep(1 / TURNS)
+            except OSError:  # no such thing here
+                break
         yield
     finally:
         os.close(descriptor)
