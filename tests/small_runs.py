@@ -77,3 +77,23 @@ def write_images(folder: Path, counts: dict[str, int]) -> None:
             for number in range(count):
                 pixels = (level + rng.integers(-30, 30, [12, 12, 3])).astype(np.uint8)
                 (folder / split / name / f"{number}.png").write_bytes(tf.io.encode_png(pixels).numpy())
+
+
+def weights_of(run: Path) -> dict[str, np.ndarray]:
+    """The model's variables in a run's newest checkpoint."""
+    import tensorflow as tf
+
+    from tf_simclr.runs import prefixes
+
+    reader = tf.train.load_checkpoint(prefixes.find(str(run)))
+    names = [name for name in reader.get_variable_to_shape_map() if name.startswith("model/")]
+    return {name: reader.get_tensor(name) for name in names}
+
+
+def assert_same_run(one: Path, other: Path) -> None:
+    """Metrics and weights are equal to the bit."""
+    assert (one / "metrics.csv").read_text() == (other / "metrics.csv").read_text()
+    left, right = weights_of(one), weights_of(other)
+    assert left.keys() == right.keys()
+    for name, value in left.items():
+        np.testing.assert_array_equal(value, right[name], err_msg=name)

@@ -19,7 +19,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tests.small_runs import TINY, folder_of, result_of
+from tests.small_runs import TINY, assert_same_run, folder_of, result_of, weights_of
 from tf_simclr import cli, finetune, inputs, pretrain
 from tf_simclr.config import Config, Steps, flags
 from tf_simclr.errors import Diverged, Interrupted, UsageError
@@ -37,20 +37,6 @@ DIVERGING = {
     "warmup_epochs": 0.1,  # two steps, the first at rate 0
     "checkpoint_steps": 1,
 }
-
-
-def weights(run: Path) -> dict[str, np.ndarray]:
-    reader = tf.train.load_checkpoint(prefixes.find(str(run)))
-    names = [name for name in reader.get_variable_to_shape_map() if name.startswith("model/")]
-    return {name: reader.get_tensor(name) for name in names}
-
-
-def assert_same_run(one: Path, other: Path) -> None:
-    assert (one / "metrics.csv").read_text() == (other / "metrics.csv").read_text()
-    left, right = weights(one), weights(other)
-    assert left.keys() == right.keys()
-    for name, value in left.items():
-        np.testing.assert_array_equal(value, right[name], err_msg=name)
 
 
 def test_a_step_that_breaks_is_named_and_nothing_of_it_is_saved(tiny: Make) -> None:
@@ -179,7 +165,7 @@ def test_a_mended_rate_goes_on_from_the_last_good_checkpoint(tiny: Make) -> None
     config, other = (tiny(**DIVERGING) for _ in range(2))
     with pytest.raises(Diverged, match=r"the checkpoint of step 1 is good.*lower --learning_rate goes on"):
         pretrain.pretrain(config)
-    for value in weights(folder_of(config)).values():
+    for value in weights_of(folder_of(config)).values():
         assert value.dtype.kind != "f" or np.isfinite(value).all()
     with pytest.raises(UsageError, match=r"--temperature=0.5 .the run has 0.1"):
         pretrain.pretrain(config.replace(temperature=0.5))

@@ -94,6 +94,12 @@ def over_negatives(
     return found * tf.gather(terms, closest, batch_dims=1)
 
 
+def hinge(anchors: Anchors, z: Projections, temperature: float, negatives: str, margin: float) -> Contrast:
+    """max(closeness of a negative - that of the positive + margin, 0), over negatives and anchors."""
+    losses = tf.nn.relu(anchors.closeness - anchors.positive[:, tf.newaxis] + margin)
+    return mean_over_anchors(over_negatives(losses, anchors, negatives, margin), z, temperature)
+
+
 def mean_over_anchors(losses: tf.Tensor, z: Projections, temperature: float) -> Contrast:
     """The mean over all replicas' 2N anchors of this replica's `losses` [2n], with its statistics."""
     return summed(tf.reduce_sum(losses) / tf.cast(tf.shape(z.everything)[0], losses.dtype), z, temperature)

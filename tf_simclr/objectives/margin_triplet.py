@@ -31,6 +31,4 @@ def margin_triplet(
     """
     anchors.check_margin(margin, negatives)
     z = anchors.gathered(projections, l2_normalize)
-    views = anchors.opposite_views(z)
-    losses = tf.nn.relu(views.closeness - views.positive[:, tf.newaxis] + margin)
-    return anchors.mean_over_anchors(anchors.over_negatives(losses, views, negatives, margin), z, temperature)
+    return anchors.hinge(anchors.opposite_views(z), z, temperature, negatives, margin)
