@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tests.small_runs import Make, folder_of, result_of, rows_of
-from tests.training.test_resuming import assert_same_run, copy_of
+from tests.small_runs import Make, assert_same_run, folder_of, result_of, rows_of
+from tests.training.test_resuming import copy_of
 from tf_simclr import distill, finetune, label_efficiency, linear_eval, pretrain
 from tf_simclr.config import Config, Steps, flags, stored
 from tf_simclr.errors import Interrupted, UsageError

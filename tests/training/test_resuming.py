@@ -18,6 +18,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from tests.small_runs import assert_same_run, weights_of
 from tf_simclr import linear_eval, pretrain
 from tf_simclr.config import Config, Steps, flags
 from tf_simclr.errors import Interrupted, UsageError
@@ -37,23 +38,6 @@ def copy_of(run: Config, other: Config) -> Config:
     """`other`, a run of the same flags, with what `run` left in its folder."""
     shutil.copytree(run.run.model_dir, other.run.model_dir, dirs_exist_ok=True)
     return other
-
-
-def weights(run: Path) -> dict[str, np.ndarray]:
-    reader = tf.train.load_checkpoint(prefixes.find(str(run)))
-    return {
-        name: reader.get_tensor(name)
-        for name in reader.get_variable_to_shape_map()
-        if name.startswith("model/")
-    }
-
-
-def assert_same_run(one: Path, other: Path) -> None:
-    assert (one / "metrics.csv").read_text() == (other / "metrics.csv").read_text()
-    left, right = weights(one), weights(other)
-    assert left.keys() == right.keys()
-    for name, value in left.items():
-        np.testing.assert_array_equal(value, right[name], err_msg=name)
 
 
 class StopAfter(callbacks.Saver):
@@ -115,10 +99,10 @@ def test_a_missing_checkpoint_file_does_not_start_from_zero(tiny: Make, pretrain
     config = copy_of(pretrained, tiny())
     (folder_of(config) / "checkpoints" / "checkpoint").unlink()
     (folder_of(config) / "result.json").unlink()
-    before = weights(folder_of(config))
+    before = weights_of(folder_of(config))
     pretrain.pretrain(config)
     assert json.loads((folder_of(config) / "result.json").read_text())["wall_seconds"] > 0
-    for name, value in weights(folder_of(config)).items():
+    for name, value in weights_of(folder_of(config)).items():
         np.testing.assert_array_equal(value, before[name])
 
 
@@ -185,11 +169,11 @@ def test_lamb_goes_on_where_it_stopped(tiny: Make) -> None:
     pytest.importorskip("tensorflow_addons")
     config = tiny(optimizer="lamb", train_steps=3, checkpoint_steps=2)
     pretrain.pretrain(config)
-    before = weights(folder_of(config))
+    before = weights_of(folder_of(config))
     for path in (folder_of(config) / "checkpoints").glob("ckpt-3.*"):
         path.unlink()
     pretrain.pretrain(config)
-    for name, value in weights(folder_of(config)).items():
+    for name, value in weights_of(folder_of(config)).items():
         np.testing.assert_array_equal(value, before[name], err_msg=name)
 
 

@@ -44,7 +44,12 @@ def write_report(path: str | os.PathLike[str], title: str, sections: Sequence[Se
       sections: in order.
     """
     body = "\n".join(_section(section) for section in sections)
-    write_whole(path, _PAGE.format(title=html.escape(title), style=_STYLE, body=body))
+    write_whole(path, document(title, _STYLE, body))
+
+
+def document(title: str, style: str, body: str) -> str:
+    """A whole HTML page; `title` is any text, `style` CSS, `body` HTML."""
+    return _PAGE.format(title=html.escape(title), style=style, body=body)
 
 
 def _section(section: Section) -> str:

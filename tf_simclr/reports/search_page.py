@@ -14,6 +14,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from tf_simclr.files import write_whole
 from tf_simclr.reports.contact_sheet import BACKGROUND, GAP, INK, shortened, small_png, tile
+from tf_simclr.reports.page import document
 
 SIDE = 84  # pixels of a picture on the contact sheet
 LINE = 16  # pixels of a line of text there
@@ -54,7 +55,7 @@ def write_page(
         f".i{number} {{ background-image: url({_data(own)}) }}" for number, own in pictures.items()
     )
     body = "\n".join([*(f"<p>{html.escape(note)}</p>" for note in notes), *_sections(blocks, numbers)])
-    write_whole(path, _PAGE.format(title=html.escape(title), style=_STYLE, pictures=rules, body=body))
+    write_whole(path, document(title, _STYLE + rules, body))
 
 
 def _sections(blocks: Sequence[Block], numbers: dict[int, int]) -> Iterator[str]:
@@ -118,19 +119,4 @@ figcaption { font-size: .75rem; line-height: 1.3; color: var(--quiet); overflow:
   text-overflow: ellipsis; }
 figcaption b { display: block; min-height: 1.3em; color: var(--text); font-weight: 600; overflow: hidden;
   text-overflow: ellipsis; }
-"""
-
-_PAGE = """<!DOCTYPE html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<title>{title}</title>
-<style>{style}{pictures}</style>
-</head>
-<body>
-<h1>{title}</h1>
-{body}
-</body>
-</html>
 """
