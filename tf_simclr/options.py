@@ -31,6 +31,12 @@ def options_of(group: Any) -> Iterator[tuple[str, dataclasses.Field[Any], Any]]:
         yield field.name, field, getattr(group, field.name)
 
 
+def check_all(group: Any) -> None:
+    """UsageError where an option of the group breaks its rules."""
+    for name, field, value in options_of(group):
+        check(name, value, field.metadata)
+
+
 def check(name: str, value: Any, rules: Mapping[str, Any]) -> None:
     """UsageError where a value breaks the rules of its option."""
     if isinstance(value, float) and not math.isfinite(value):

@@ -53,7 +53,7 @@ def search(config: Config) -> dict[str, Any]:
     found = searching.search(wanted, stored, asked, kind, config.run.seed)
     searching.write_tables(run, found)
     search_pictures.write(run, found)
-    print("  " + "\n  ".join(searching.summary(found)))
+    print("  " + "\n  ".join([*searching.summary(found), f"tables, search.html and maps in {run.path}"]))
     return results.conclude(run, step, **hashes, **searching.figures(found, wanted))
 
 

@@ -13,8 +13,9 @@ import tensorflow as tf
 from tests.methods.method_test import run_method_test
 from tests.processes import finish, start
 from tests.small_runs import write_images
-from tf_simclr import inputs, pretrain
+from tf_simclr import data, inputs, pretrain
 from tf_simclr.config import Config
+from tf_simclr.data.records import StreamSource
 from tf_simclr.errors import UsageError
 from tf_simclr.methods.supcon import SupCon
 from tf_simclr.objectives import nt_xent
@@ -168,3 +169,12 @@ def test_images_without_a_label_are_welcome_if_some_have_one(tmp_path: Path) -> 
     shutil.rmtree(tmp_path / "train" / "light")
     with pytest.raises(UsageError, match="has 1 classes"):
         inputs.pretraining_source(config)
+
+
+def test_a_stream_without_labels_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    records = {"image": ["a", "b"], "label": tf.constant([-1, -1], tf.int64), "id": ["0", "1"]}
+    stream = tf.data.Dataset.from_tensor_slices(records)
+    source = StreamSource("x", "test", "1", ["a", "b"], stream=stream, num_examples=2)
+    monkeypatch.setattr(data, "open_source", lambda *_: source)
+    with pytest.raises(UsageError, match="its images have no labels"):
+        inputs.pretraining_source(Config("pretrain").replace(dataset="x", method="supcon"))

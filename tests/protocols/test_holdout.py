@@ -39,6 +39,9 @@ def test_what_is_held_out_of_a_pretraining_is_what_all_else_is_tested_on(
         checkpoint = {"checkpoint": trained.run.model_dir, "holdout": share, "eval_split": split}
         evaluate.evaluate(tiny("evaluate", **{**options, **checkpoint}))
         assert ("warning: the classifier was trained on" in capsys.readouterr().out) == warned
+    for share in (0.2, 0.5):
+        knn.knn(tiny("knn", **options, holdout=share))
+        assert ("its encoder may have seen the tested ones" in capsys.readouterr().out) == (share == 0.5)
     embedded = tiny("embed", **options)
     embed.embed(embedded)
     assert [row["images"] for row in result_of(embedded)["embeddings"]] == [32, 8]

@@ -13,6 +13,8 @@ from tf_simclr.errors import EmptySplit, UsageError
 from tf_simclr.inputs import labelled as labelled_images
 from tf_simclr.inputs import splits
 
+FIRST = 100  # records of a stream that are looked at for a label
+
 
 def train_source(config: Config, *, labelled: bool = False) -> Source:
     """The split to train on; `labelled` demands classes.
@@ -33,8 +35,7 @@ def pretraining_source(config: Config) -> Source:
     source = train_source(config)
     if method.needs_labels:
         _require_classes(source, flags)
-        if isinstance(source, IndexedSource) and source.labels().max() < 0:
-            raise UsageError(f"{flags}: its images have no labels; name a split that has them")
+        _require_some_label(source, flags)
     if method.labelled_fraction < 1:
         return labelled_images.partly_labelled(source, method.labelled_fraction, config.run.seed)
     return source
@@ -142,6 +143,17 @@ def _require_labels(source: Source, flags: str, multi_label: bool) -> None:
         data.require_labels(source.labels(), source.num_classes, flags)
     elif next(iter(source.records().take(1)))["label"] < 0:
         raise UsageError(f"{flags}: its images have no labels; name a split that has them")
+
+
+def _require_some_label(source: Source, flags: str) -> None:
+    """Any label at all; of a stream among the first: an unlabelled TFDS split has none."""
+    some = source.labels() if isinstance(source, IndexedSource) else _first_labels(source)
+    if max(some) < 0:
+        raise UsageError(f"{flags}: its images have no labels; name a split that has them")
+
+
+def _first_labels(source: Source) -> list[int]:
+    return [int(record["label"]) for record in source.records().take(FIRST)]
 
 
 def _require_classes(source: Source, flags: str, multi_label: bool = False) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from tf_simclr import options as rules
+from tf_simclr import options
 from tf_simclr.augment import Augmentations
 from tf_simclr.image_size import ImageSize, size_of
 from tf_simclr.methods.method import Method, Rows
@@ -66,8 +66,7 @@ class Pretraining(Model):
     ) -> None:
         super().__init__(name=type(method).__name__.lower())
         self.distribute_reduction_method = REPLICAS_AGREE
-        for name, field, value in rules.options_of(method):
-            rules.check(name, value, field.metadata)
+        options.check_all(method)
         contracts.require_keras_2("encoder", encoder)
         contracts.require_keras_2("projection_head", projection_head)
         self.method = method

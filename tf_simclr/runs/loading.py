@@ -10,6 +10,7 @@ import tensorflow as tf
 
 from tf_simclr import data, inputs
 from tf_simclr.config import Config, stored
+from tf_simclr.config.groups import Data
 from tf_simclr.data import Source
 from tf_simclr.errors import UsageError
 from tf_simclr.methods.state import Average
@@ -152,6 +153,7 @@ def initialize_encoder(model: Pretraining | Classifier, config: Config) -> None:
     """
     checkpoint = config.checkpoints.checkpoint
     if checkpoint:
+        _warn_of_another_holdout(config)
         parts = {"encoder": model.encoder, "projection_head": model.projection_head}
         checkpoints.load_parts(prefixes.find(checkpoint), parts, config)
         for kept in (getattr(model, "state", None) or {}).values():
@@ -168,11 +170,27 @@ def frozen_encoder(config: Config) -> tuple[Encoder, int]:
 def frozen_parts(config: Config) -> tuple[Encoder, ProjectionHead | None, int]:
     """Encoder, projection head (None where the checkpoint has none) and step, as `frozen_encoder`."""
     if config.checkpoints.checkpoint:
+        _warn_of_another_holdout(config)
         run = load_run(config.checkpoints.checkpoint)
         return run.encoder, run.projection_head, run.step
     print("no --checkpoint: the encoder is a random initialisation")
     parts = new_parts(config, 0)
     return parts["encoder"], parts["projection_head"], 0
+
+
+def _warn_of_another_holdout(config: Config) -> None:
+    """Says so where other images are held out of a data set than the run of --checkpoint held out."""
+    own, before = config.data, stored.stored_config(config.checkpoints.checkpoint).data
+    if own.dataset == before.dataset and own.holdout and _held_out(own) != _held_out(before):
+        print(
+            f"warning: --holdout={own.holdout:g} --holdout_seed={own.holdout_seed}: the run of --checkpoint "
+            f"held other images out ({before.holdout:g}, {before.holdout_seed}); its encoder may have seen "
+            "the tested ones"
+        )
+
+
+def _held_out(wanted: Data) -> tuple[float, int]:
+    return wanted.holdout, wanted.holdout_seed
 
 
 def _have_names(class_names: Sequence[str]) -> bool:

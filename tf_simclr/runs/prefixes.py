@@ -11,6 +11,7 @@ from tf_simclr.config.stored import run_of
 from tf_simclr.errors import UsageError
 
 UNREADABLE = (tf.errors.OpError, ValueError, AssertionError, RuntimeError, IndexError)
+_NONE_YET = " yet; give one of a command that trains: pretrain, linear_eval, finetune, distill"
 
 
 def saved_in(folder: epath.Path) -> list[str]:
@@ -40,7 +41,7 @@ def find(checkpoint: str) -> str:
             return found[-1]
         kept = (*folder.glob("seed_*/checkpoints"), *folder.glob("seed_*/chosen"))
         seeds = sorted(str(one.parent) for one in kept)
-        one_of = f"; give the run of one of its seeds, such as {seeds[0]}" if seeds else " yet"
+        one_of = f"; give the run of one of its seeds, such as {seeds[0]}" if seeds else _NONE_YET
         raise UsageError(f"--checkpoint={checkpoint}: the run has no checkpoint{one_of}")
     if not epath.Path(checkpoint + ".index").exists():
         raise UsageError(f"--checkpoint={checkpoint}: no such run folder or checkpoint")

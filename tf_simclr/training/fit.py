@@ -61,16 +61,11 @@ def fit(
     progress = Progress(start, steps, batch_size, earlier)
     guard = Guard(run, start, steps)
 
-    def check() -> None:
-        guard.check()
-        if run.lock is not None:
-            run.lock.require()
-
     def saved(step: int) -> None:
         guard.saved(step)
         run.write_json(TIMING, dataclasses.asdict(progress.speed()))
 
-    saver = Saver(checkpoints, start, steps, agreement, check, saved)
+    saver = Saver(checkpoints, start, steps, agreement, guard.before_saving, saved)
     reporter = Reporter(run, start, steps, batch_size)
     callbacks = [guard, reporter, *watchers(start), progress, *profilers(run, start), saver]
     batches = distributed_batches(model.distribute_strategy, batches_from, start, batch_size)

@@ -48,6 +48,12 @@ class Guard(StepCallback):
             ledger.write(self._run.path, self._ledger)
             raise Diverged(_message(self._run, broken, self._start, self._earlier + self._skipped))
 
+    def before_saving(self) -> None:
+        """As `check`, and that no other process has taken the run over."""
+        self.check()
+        if self._run.lock is not None:
+            self._run.lock.require()
+
     def saved(self, step: int) -> None:
         """Records a checkpoint."""
         self._ledger = self._ledger.saved(step, self._earlier + self._skipped)
