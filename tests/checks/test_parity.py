@@ -35,6 +35,7 @@ def test_rounding_of_an_exact_zero_is_no_difference() -> None:
     assert not parity.holds(parity.largest_differences(one, {"statistics/mean": np.array([0, 1e-12])}))
 
 
+@pytest.mark.slow
 def test_the_command_fails_where_parity_does(tmp_path: Path) -> None:
     script = (
         "import sys; from tf_simclr import doctor; from tf_simclr.checks import parity;"

@@ -267,6 +267,7 @@ class TinyVoc(tfds.core.GeneratorBasedBuilder):
         yield 1, {"image": image, "labels": [], "labels_no_difficult": []}
 
 
+@pytest.mark.slow
 def test_several_labels_an_image_are_a_vector_in_which_difficult_ones_do_not_count(tmp_path: Path) -> None:
     TinyVoc(data_dir=str(tmp_path)).download_and_prepare()
     source = open_source("tiny_voc", "train", data_dir=str(tmp_path))

@@ -243,6 +243,7 @@ def test_micro_batches_move_the_statistics_once_to_the_mean_over_chunks() -> Non
         np.testing.assert_allclose(got, np.mean(chunks, axis=0), rtol=1e-4, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_compiled_micro_batches_are_worked_through_one_by_one() -> None:
     """Two passes of two chunks of two convolutions, with three gradients in the second: none merged."""
     model = make(micro_batches=2, num_classes=0)

@@ -116,6 +116,7 @@ def test_flags_that_contradict_print_the_table(tmp_path: Path, capsys: pytest.Ca
     assert "encoder/stem/conv1/kernel" in table[1]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("main", "folder"),
     [(evaluate.main, "model_dir"), (export_main, "output_dir")],
