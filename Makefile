@@ -2,6 +2,7 @@
 # make test         the fast tests          make test-slow   the real commands, end to end
 # make lint         formatter check, linter, types            make check   lint and test
 # make format       format the code
+# make faults       every fault of docs/reliability.md and 100 kills; writes what came of them there (30 minutes)
 # make bench        every benchmark, ratios of one run each; JSON and a picture in runs/bench (15 minutes)
 #
 # PYTHON=python3.11 make test uses that interpreter as it is; otherwise .venv is made with the pinned packages.
@@ -22,7 +23,7 @@ DATA_DIR ?= $(wildcard ../shared/data/tfds)
 bench-flags-input_pipeline := --images=$(IMAGES)
 bench-flags-startup := --data_dir=$(DATA_DIR)
 
-.PHONY: quickstart test test-slow lint check format bench clean
+.PHONY: quickstart test test-slow lint check format faults bench clean
 
 quickstart: $(INSTALLED)
 	$(RUN) -m tf_simclr.pretrain --flagfile=flags/digits/pretrain.cfg --model_dir=$(RUNS)/pretrain
@@ -50,6 +51,9 @@ check: lint test
 format: $(INSTALLED_DEV)
 	$(RUN) -m ruff format .
 	$(RUN) -m ruff check --fix .
+
+faults: $(INSTALLED_DEV)
+	$(RUN) -m tests.faults --output=$(dir $(RUNS))kills
 
 bench: $(INSTALLED)
 	$(foreach name,$(BENCHMARKS),$(RUN) -m benchmarks.$(name) $(bench-flags-$(name)) --json=$(BENCH)/$(name).json &&) true

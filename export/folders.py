@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import fcntl
+import os
+import re
 import shutil
 import uuid
 from collections.abc import Iterator
@@ -15,7 +18,8 @@ class Versions:
     """The folders `<output_dir>/<model>/<step>` that one export writes.
 
     `folder(model)` gives a hidden sibling to write into; `publish` renames all of them. TensorFlow Serving
-    reads integers only, so it never sees the hidden ones.
+    reads integers only, so it never sees the hidden ones. What is hidden is locked, which the system undoes
+    when the process dies, so that the next export knows what to clear away.
     """
 
     def __init__(self, output_dir: str, step: int, overwrite: bool) -> None:
@@ -23,6 +27,32 @@ class Versions:
             raise UsageError(f"--output_dir={output_dir}: export to a local folder and copy that")
         self._root, self._step, self._overwrite = Path(output_dir), step, overwrite
         self.unfinished: dict[str, Path] = {}
+        self._locks: list[int] = []
+
+    def tidy(self) -> None:
+        """Removes what killed exports left hidden; a number that one had moved away comes back first."""
+        for hidden in sorted(self._root.glob("*/.*")):
+            name = re.fullmatch(r"\.(\d+)-[0-9a-f]{8}(-replaced)?", hidden.name)
+            if name is None or not hidden.is_dir() or not self._lock(hidden):
+                continue
+            final = hidden.with_name(name.group(1))
+            if name.group(2) and not final.exists():
+                hidden.rename(final)
+            shutil.rmtree(hidden, ignore_errors=True)
+
+    def unlock(self) -> None:
+        while self._locks:
+            os.close(self._locks.pop())
+
+    def _lock(self, folder: Path) -> bool:
+        """Whether no living process has it; it is this one's from here on."""
+        handle = os.open(folder, os.O_RDONLY)
+        self._locks.append(handle)
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            return False
+        return True
 
     def final(self, model: str) -> Path:
         return self._root / model / str(self._step)
@@ -41,6 +71,7 @@ class Versions:
             hidden.mkdir(parents=True)
         except OSError as error:
             raise UsageError(f"--output_dir={self._root}: cannot be written ({error.strerror})") from error
+        self._lock(hidden)
         self.unfinished[model] = hidden
         return hidden
 
@@ -69,6 +100,7 @@ class Versions:
         """A rename onto a folder that is not empty fails: without --overwrite nothing is ever replaced."""
         old = hidden.with_name(f"{hidden.name}-replaced")
         if self._overwrite and final.exists():
+            self._lock(final)
             final.rename(old)
         try:
             hidden.rename(final)
@@ -83,7 +115,9 @@ def versions(output_dir: str, step: int, overwrite: bool) -> Iterator[Versions]:
     """Yields the folders of one export and removes whatever was not published."""
     pending = Versions(output_dir, step, overwrite)
     try:
+        pending.tidy()
         yield pending
     finally:
         for hidden in pending.unfinished.values():
             shutil.rmtree(hidden, ignore_errors=True)
+        pending.unlock()

@@ -324,6 +324,17 @@ def test_killed_export_leaves_no_number(tmp_path: Path, where: str, left: list[s
     assert [re.sub(r"^\.7-[0-9a-f]{8}", "", name) for name in names] == left  # no integer to Serving
     if "-replaced" in left:
         assert (tmp_path / "encoder" / names[1] / "verification.npz").exists()
+    with versions(str(tmp_path), 8, overwrite=False):
+        assert {path.name for path in (tmp_path / "encoder").iterdir()} == (
+            {"7"} if "-replaced" in left else set()
+        )
+
+
+def test_what_a_living_export_writes_is_left_alone(tmp_path: Path):
+    with versions(str(tmp_path), 7, overwrite=False) as living:
+        hidden = living.folder("encoder")
+        with versions(str(tmp_path), 8, overwrite=False):
+            assert hidden.exists()
 
 
 def test_remote_folder_is_refused(small: Models):
