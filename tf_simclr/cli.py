@@ -104,11 +104,22 @@ def _require_complete(command: Command, config: Config) -> None:
         config.require_teacher()
     if not config.transfers.datasets and "imported" not in command.groups:
         config.require_dataset()
+    if "labels" in command.groups:
+        _require_augment(config)
     if config.probe.probe_dataset and not config.probe.probe_epochs:
         raise UsageError(
             f"--probe_dataset={config.probe.probe_dataset} goes with --probe_epochs, the epochs between "
             "probes; give both"
         )
+
+
+def _require_augment(config: Config) -> None:
+    """UsageError where a classifier is given augmentations that its one view of an image does not get."""
+    named, augment = config.augmentation.augmentations, config.labels.augment
+    if named and augment != "simclr":
+        raise UsageError(f"--augmentations={named} goes with --augment=simclr, not {augment}; give both")
+    if config.augmentation.one_branch:
+        raise UsageError("--one_branch is for the views of pretraining; a classifier has one, leave it out")
 
 
 def _refuse_several_workers(config: Config) -> None:

@@ -26,7 +26,7 @@ _OWN = "labels freezing selection sweep repeats"
 COMMAND = Command(
     "finetune",
     "train encoder and classifier on a fraction of the labels; from scratch without --checkpoint",
-    f"data views encoder head optimization extension {_OWN} checkpoints devices run".split(),
+    f"data views augmentation encoder head optimization extension {_OWN} checkpoints devices run".split(),
     {
         "optimizer": "nesterov",
         "learning_rate": 0.05,
@@ -119,7 +119,7 @@ def _fit(
     steps: Steps,
 ) -> tuple[training.Speed, dict[str, Any]]:
     """Trains; with validation images the best checkpoint is the run's, and the result says which."""
-    batches = inputs.training_batches(run.config, train)
+    batches = inputs.training_batches(run.config, train, model.num_uniforms)
     if validation is None:
         return training.fit(model, batches, steps, run), {}
     choice = selection.Selection(run, model, validation, steps)

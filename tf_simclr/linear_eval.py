@@ -24,7 +24,8 @@ with epy.lazy_imports():
 COMMAND = Command(
     "linear_eval",
     "train a linear classifier on a frozen encoder and test it",
-    "data views encoder head optimization extension labels repeats checkpoints devices run".split(),
+    "data views augmentation encoder head optimization extension labels repeats checkpoints devices "
+    "run".split(),
     {
         "optimizer": "nesterov",
         "learning_rate": 0.1,
@@ -61,17 +62,17 @@ def linear_eval_once(config: Config) -> dict[str, Any]:
     training.print_plan(run, train, steps, model, strategy)
 
     with proof.frozen(model.encoder, model.projection_head) as hashes:
-        if config.labels.augment:
-            batches = inputs.training_batches(config, train)
-        else:
+        if config.labels.augment == "none":
             batches = on_features.feature_batches(run, model, train)
+        else:
+            batches = inputs.training_batches(config, train, model.num_uniforms)
         speed = training.fit(model, batches, steps, run)
         accuracy = _test(run, model, test)
     return results.conclude(run, steps.total, speed, **hashes, num_labels=train.num_examples, **accuracy)
 
 
 def _frozen_model(config: Config, num_classes: int, steps: Steps) -> models.Classifier:
-    kind = None if config.labels.augment else on_features.FeatureClassifier
+    kind = on_features.FeatureClassifier if config.labels.augment == "none" else None
     model = build.classifier(config, num_classes, kind)
     model.freeze_encoder()
     return build.compiled(model, config, steps)

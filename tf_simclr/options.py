@@ -20,7 +20,7 @@ def option(default: Any, help: str, **rules: Any) -> Any:
     value of a flag's text) and `measure` (the number of it that the bounds are for), ValueError on nonsense;
     `inherited` (a run given by --checkpoint supplies it), `inherited_by` (to these commands alone);
     `architecture` (inherited, and contradicting the checkpoint is an error); `may_change` (a resumed run may
-    set it anew).
+    set it anew); `switch` (a text that --NAME and --noNAME set too, to true and false).
     """
     return dataclasses.field(default=default, metadata={"help": help, **rules})
 

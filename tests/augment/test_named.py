@@ -120,7 +120,7 @@ def test_one_branch_has_the_operations_and_the_crop_is_one_of_them() -> None:
         ("color(strength=9)", "--color_jitter_strength=9"),
         ("color(depth=1)", "unexpected keyword argument"),
         ("color(strength=open('x'))", "give NAME, MODULE:NAME"),
-        ("color|blur|blur", "has lists for 3 views, the method has 2"),
+        ("color|blur|blur", "has lists for 3 views in place of 2"),
         ("color,", "give NAME"),
         ("builtins:dict", "builtins:dict makes no operation"),
     ],

@@ -176,6 +176,34 @@ def test_flags_cfg_repeats_the_run(command: flags.Command, tmp_path: Path) -> No
     assert parse(command, f"--flagfile={tmp_path / 'flags.cfg'}") == config
 
 
+@pytest.mark.parametrize(
+    ("said", "augment"),
+    [
+        ("", "crop"),
+        ("--augment", "crop"),
+        ("--augment=true", "crop"),
+        ("--noaugment", "none"),
+        ("--augment=False", "none"),
+        ("--augment=simclr", "simclr"),
+    ],
+)
+def test_augment_is_a_switch_and_a_choice(said: str, augment: str, tmp_path: Path) -> None:
+    config = parse(linear_eval.COMMAND, *said.split())
+    assert config.labels.augment == augment
+    (tmp_path / "flags.cfg").write_text(flags.flagfile(linear_eval.COMMAND, config))
+    assert parse(linear_eval.COMMAND, f"--flagfile={tmp_path / 'flags.cfg'}") == config
+
+
+def test_runs_that_switched_augmentation_open(tmp_path: Path) -> None:
+    for before, now in ((True, "crop"), (False, "none")):
+        tree = Config("linear_eval").to_tree(["labels", "run"])
+        tree["labels"]["augment"] = before
+        (tmp_path / "config.json").write_text(json.dumps(tree))
+        config = stored.read_config(epath.Path(tmp_path))
+        assert config == Config("linear_eval").replace(augment=now)
+        assert Config.from_tree(config.to_tree()).labels.augment == now
+
+
 def test_no_option_stands_in_two_groups() -> None:
     names = [name for name, _, _ in Config("pretrain").options()]
     assert len(names) == len(set(names))

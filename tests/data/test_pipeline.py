@@ -95,10 +95,20 @@ def test_a_run_resumes_exactly_at_any_step(source: Source) -> None:
 
 def test_training_batches_resume_exactly(source: Source) -> None:
     sampling = Sampling(SIZE, 4, seed=3, shuffle_buffer=4)
-    for augment in (True, False):
-        undisturbed = _take(training_batches(source, sampling, augment=augment), 6)
-        resumed = _take(training_batches(source, sampling, augment=augment, start_step=4), 2)
+    for options in ({"augment": True}, {"augment": False}, {"num_uniforms": 3}):
+        undisturbed = _take(training_batches(source, sampling, **options), 6)
+        resumed = _take(training_batches(source, sampling, **options, start_step=4), 2)
         _assert_equal(resumed, undisturbed[4:])
+
+
+def test_training_batches_draw_for_the_augmentations_of_each_image(source: Source) -> None:
+    sampling = Sampling(SIZE, 4, seed=3)
+    assert "uniforms" not in training_batches(source, sampling).element_spec
+    batches = training_batches(source, sampling, num_uniforms=3)
+    assert batches.element_spec["uniforms"] == tf.TensorSpec([4, 3], tf.float32)
+    drawn = np.concatenate([batch["uniforms"] for batch in _take(batches, 6)])
+    assert len(np.unique(drawn)) == drawn.size
+    assert 0 <= drawn.min() < drawn.max() < 1
 
 
 def test_workers_slices_make_up_the_batch(source: Source) -> None:

@@ -168,10 +168,11 @@ def test_flags_reach_the_batches_of_labels(
 ) -> None:
     asked = {**CROPS, "augment": False, "center_crop_fraction": fraction, "resize_first": True}
     given = handed_over(monkeypatch, "training_batches")
-    inputs.training_batches(Config("finetune").replace(**asked), "source")(7)
+    inputs.training_batches(Config("finetune").replace(**asked), "source", 3)(7)
     view = {"center_crop_fraction": expected, "resize_first": True}
     place = {"start_step": 7, "worker": 0, "num_workers": 1}
-    assert given == {**AS_ARGUMENTS, **view, **place, "source": "source", "augment": False}
+    images = {"source": "source", "augment": False, "num_uniforms": 3}
+    assert given == {**AS_ARGUMENTS, **view, **place, **images}
 
 
 def test_flags_reach_the_batches_of_evaluation(monkeypatch: pytest.MonkeyPatch) -> None:

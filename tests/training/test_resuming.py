@@ -19,7 +19,7 @@ import pytest
 import tensorflow as tf
 
 from tests.small_runs import assert_same_run, weights_of
-from tf_simclr import linear_eval, pretrain
+from tf_simclr import finetune, linear_eval, pretrain
 from tf_simclr.config import Config, Steps, flags
 from tf_simclr.errors import Interrupted, UsageError
 from tf_simclr.runs import prefixes
@@ -81,6 +81,25 @@ def test_an_interrupted_run_goes_on_to_the_same_end(
     assert "starts from this run's own checkpoint" in printed
     assert json.loads((folder_of(config) / "result.json").read_text())["wall_seconds"] > earlier > 0
     assert_same_run(folder_of(config), folder_of(pretrained))
+
+
+@pytest.mark.slow
+def test_supervised_training_with_colours_goes_on_to_the_same_end(
+    tiny: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    options = {"augment": "simclr", "color_jitter_strength": 0.5, "optimizer": "nesterov"}
+    whole, config = tiny("finetune", **options), tiny("finetune", **options)
+    finetune.finetune(whole)
+    with monkeypatch.context() as patched:
+        patched.setattr(sys.modules["tf_simclr.training.fit"], "Saver", StopAfter)
+        with pytest.raises(Interrupted, match="step 2 of 6"):
+            finetune.finetune(config)
+    finetune.finetune(config)
+    assert_same_run(folder_of(config), folder_of(whole))
+    plain = tiny("finetune", **{**options, "augment": "crop"})
+    finetune.finetune(plain)
+    metrics = [(folder_of(run) / "metrics.csv").read_text() for run in (plain, whole)]
+    assert metrics[0] != metrics[1]
 
 
 def test_a_damaged_newest_checkpoint_falls_back_to_an_older_one(

@@ -61,7 +61,7 @@ def operations(
     """
     lists = [[word for word in lookup.split(view, ",") if word != "none"] for view in lookup.split(text, "|")]
     if len(lists) not in (1, num_views):
-        raise UsageError(f"--{FLAG}={text}: has lists for {len(lists)} views, the method has {num_views}")
+        raise UsageError(f"--{FLAG}={text}: has lists for {len(lists)} views in place of {num_views}")
     if one_branch and len(lists) > 1:
         raise UsageError(f"--{FLAG}={text}: --one_branch takes one list, without |")
     if not one_branch:

@@ -175,7 +175,9 @@ def _define(
     elif isinstance(default, float):
         flags.DEFINE(flags.FloatParser(), name, default, text, values, flags.ArgumentSerializer(), section)
     else:
-        flags.DEFINE(flags.ArgumentParser(), name, default, text, values, flags.ArgumentSerializer(), section)
+        plain: tuple[Any, Any] = flags.ArgumentParser(), flags.ArgumentSerializer()
+        switch = rules.get("switch", False)
+        flags.DEFINE_flag(flags.Flag(*plain, name, default, text, boolean=switch), values, section)
 
 
 class _Reader(flags.ArgumentParser):

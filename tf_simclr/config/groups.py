@@ -12,6 +12,7 @@ from tf_simclr.image_size import read_size, shorter_side
 from tf_simclr.options import option
 
 _NUMBERS = (r"[^,]+(,[^,]+)*", "numbers separated by commas")
+_AUGMENT = {"true": "crop", "false": "none"}  # --augment, --noaugment, and runs from before --augment=simclr
 _COUNTS = (r" *(\d+|all) *(, *(\d+|all) *)*", "numbers of labels, or all, separated by commas")
 
 
@@ -273,13 +274,20 @@ class Labels:
         1.0, "fraction of the training labels, class-balanced (App. B.5)", above=0, maximum=1
     )
     labels_per_class: int = option(0, "labels a class; wins over the fraction; 0: by fraction", minimum=0)
-    augment: bool = option(
-        True, "random crop and flip; without, linear_eval computes the features once and keeps them"
+    augment: str = option(
+        "crop",
+        "random crop and flip; simclr: then colours and blur, or --augmentations, as pretraining (Table 1); "
+        "none: linear_eval computes the features once and keeps them",
+        choices=["none", "crop", "simclr"],
+        switch=True,
     )
     zero_init_logits_layer: bool = option(False, "start the classifier from zero")
     ft_proj_selector: int = option(
         0, "head layer that feeds the classifier; 0: h itself (SimCLRv2: 1)", minimum=0
     )
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "augment", _AUGMENT.get(str(self.augment).lower(), self.augment))
 
 
 @dataclasses.dataclass(frozen=True)

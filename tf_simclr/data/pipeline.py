@@ -93,6 +93,7 @@ def training_batches(
     sampling: Sampling,
     *,
     augment: bool = True,
+    num_uniforms: int = 0,
     center_crop_fraction: float | None = None,
     resize_first: bool = False,
     start_step: int = 0,
@@ -105,19 +106,21 @@ def training_batches(
     `center_crop_fraction` and `resize_first` say.
 
     Returns:
-      {"image": uint8 [B, H, W, C], "label": int64 [B]}, B = batch_size / num_workers.
+      {"image": uint8 [B, H, W, C], "label": int64 [B]}, B = batch_size / num_workers; with `num_uniforms`
+      also "uniforms": float32 [B, num_uniforms] in [0, 1).
     """
 
     def example(record: Record, uniforms: tf.Tensor) -> Example:
         if augment:
-            view = _random_crops(source, record, uniforms, sampling)[0]
+            view = _random_crops(source, record, uniforms[:, :VIEW_UNIFORMS], sampling)[0]
         else:
             image = source.decode(record["image"])
             pixels = evaluation_view(image, sampling.image_size, center_crop_fraction, resize_first)
             view = to_uint8(pixels * 255.0)
-        return {"image": view, "label": record["label"]}
+        batch = {"image": view, "label": record["label"]}
+        return {**batch, "uniforms": uniforms[0, VIEW_UNIFORMS:]} if num_uniforms else batch
 
-    drawn = (1, VIEW_UNIFORMS)
+    drawn = (1, VIEW_UNIFORMS + num_uniforms)
     return _endless_batches(source, example, drawn, sampling, start_step, worker, num_workers)
 
 

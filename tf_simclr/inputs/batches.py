@@ -22,10 +22,10 @@ def pretraining_batches(config: Config, source: Source, num_uniforms: int) -> Ba
     return _from_step(config, source, data.pretraining_batches, **options)
 
 
-def training_batches(config: Config, source: Source) -> BatchesFrom:
+def training_batches(config: Config, source: Source, num_uniforms: int = 0) -> BatchesFrom:
     """One cropped and flipped image each, with its label, from a step on."""
-    view = _evaluation_view(config.data)
-    return _from_step(config, source, data.training_batches, augment=config.labels.augment, **view)
+    options = {"augment": config.labels.augment != "none", "num_uniforms": num_uniforms}
+    return _from_step(config, source, data.training_batches, **options, **_evaluation_view(config.data))
 
 
 def evaluation_batches(wanted: Data, source: Source) -> tf.data.Dataset:

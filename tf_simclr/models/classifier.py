@@ -7,6 +7,7 @@ from typing import Any
 
 import tensorflow as tf
 
+from tf_simclr.augment import Augmentations
 from tf_simclr.image_size import ImageSize, size_of
 from tf_simclr.models import contracts, finite
 from tf_simclr.models.compiling import example_image, exclude_from_decay
@@ -29,7 +30,8 @@ class Classifier(Model):
     What is trained is what `trainable` says of the parts: `freeze_encoder()` is linear evaluation,
     `encoder.freeze(k)` fine-tunes what follows group k.
 
-    A batch is a dict: `image` [b, H, W, C], uint8 or float in [0, 1]; `label` [b] integers.
+    A batch is a dict: `image` [b, H, W, C], uint8 or float in [0, 1]; `label` [b] integers; to be trained on
+    with augmentations, `uniforms` [b, num_uniforms] float32 in [0, 1), from which these take their factors.
 
     Args:
         encoder: images to h [b, D]; losses of its layers, such as regularisers of kernels, are minimised too.
@@ -38,6 +40,7 @@ class Classifier(Model):
         head_layer: the head layer whose output is classified; 0 is h (SimCLRv2 fine-tunes from 1).
         zero_init: start the classifier's kernel from zero.
         l2: weight of half the squared norm of the trained kernels, added to the loss.
+        augmentations: colour distortion and blur of the images that are trained on; None: none.
     """
 
     def __init__(
@@ -49,6 +52,7 @@ class Classifier(Model):
         head_layer: int = 0,
         zero_init: bool = False,
         l2: float = 0.0,
+        augmentations: Augmentations | None = None,
     ) -> None:
         super().__init__(name="classifier_on_encoder")
         self.distribute_reduction_method = REPLICAS_AGREE
@@ -64,8 +68,14 @@ class Classifier(Model):
         self.image_size: int | str = 0  # and channels, of the images that were seen last; 0: none yet
         self.channels: int | None = 0
         self.l2 = l2
+        self.augmentations = augmentations
         self.loss_mean = tf.keras.metrics.Mean("loss")
         self.top1 = tf.keras.metrics.SparseCategoricalAccuracy("accuracy")
+
+    @property
+    def num_uniforms(self) -> int:
+        """Numbers an image that the augmentations take."""
+        return 0 if self.augmentations is None else self.augmentations.num_uniforms
 
     def call(self, images: tf.Tensor, training: bool = False) -> tf.Tensor:
         """Images [b, H, W, C] in [0, 1] to logits [b, C], float32."""
@@ -92,6 +102,8 @@ class Classifier(Model):
         `image_size` is what variables are created for where the encoder does not say.
         """
         image = example_image(self.encoder, image_size)
+        if self.augmentations is not None:
+            self.augmentations.require_channels(image.shape[-1])
         h = contracts.representation(self.encoder, image, pretraining=False)
         if self.projection_head is not None:
             self.projection_head(h)
@@ -103,7 +115,8 @@ class Classifier(Model):
 
     @finite.guarded
     def train_step(self, batch: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
-        images, labels = self._checked(batch, self.optimizer)
+        batch = self._checked(batch, self.optimizer)
+        images, labels = self.augmented(batch), batch["label"]
         targets = self.targets(images)
         with tf.GradientTape() as tape:
             logits = self(images, training=True)  # [b, C]
@@ -124,11 +137,18 @@ class Classifier(Model):
 
     def test_step(self, batch: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
         """Loss and accuracy of evaluation images, for `evaluate` and validation data."""
-        images, labels = self._checked(batch)
-        return self.measured(labels, self(images), self.targets(images))
+        batch = self._checked(batch)
+        images = in_unit_range(batch["image"])
+        return self.measured(batch["label"], self(images), self.targets(images))
 
-    def _checked(self, batch: Mapping[str, tf.Tensor], optimizer: Any = None) -> tuple[tf.Tensor, tf.Tensor]:
-        """Images in [0, 1] and labels."""
+    def augmented(self, batch: Mapping[str, tf.Tensor]) -> tf.Tensor:
+        """The images of a batch as they are trained on: [b, H, W, C] floats in [0, 1]."""
+        if self.augmentations is None:
+            return in_unit_range(batch["image"])
+        return self.augmentations(batch["image"], contracts.mapping(batch, "uniforms")["uniforms"])
+
+    def _checked(self, batch: Any, optimizer: Any = None) -> Mapping[str, tf.Tensor]:
+        """The batch, as `contracts` asks for it."""
         batch = contracts.mapping(batch, "image label")
         images = batch["image"]
         contracts.check_type("image", images)
@@ -137,7 +157,7 @@ class Classifier(Model):
             *sides, self.channels = images.shape[1:]
             self.image_size = size_of(*sides)
             contracts.require_unit_range(images, optimizer)
-        return in_unit_range(images), batch["label"]
+        return batch
 
     def measured(
         self, labels: tf.Tensor, logits: tf.Tensor, targets: tf.Tensor | None

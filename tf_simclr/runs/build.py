@@ -55,13 +55,15 @@ def projection_head(config: Config) -> ProjectionHead:
     )
 
 
-def augmentations(config: Config) -> Augmentations:
+def augmentations(config: Config, num_views: int = 0) -> Augmentations:
     """What follows the first crop: colour distortion, then blur (App. A); or what --augmentations lists.
+
+    `num_views` are the method's, where none are given.
 
     Raises:
         UsageError: operations that are not known, or not for images of --channels.
     """
-    settings, num_views = config.augmentation, config.method.num_views
+    settings, num_views = config.augmentation, num_views or config.method.num_views
     crop = functools.partial(Crop, area_min=config.views.crop_area_min, flip=config.views.use_flip)
     if settings.augmentations:
         named = augment.operations(settings.augmentations, num_views, settings.one_branch, crop)
@@ -133,6 +135,7 @@ def classifier(config: Config, num_classes: int, kind: Callable[..., Classifier]
         head_layer=config.labels.ft_proj_selector,
         zero_init=config.labels.zero_init_logits_layer,
         l2=_loss_decay(config),
+        augmentations=augmentations(config, 1) if config.labels.augment == "simclr" else None,
     )
 
 
