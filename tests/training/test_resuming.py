@@ -58,7 +58,7 @@ def test_a_signal_during_the_agreement_of_workers_is_not_lost(tmp_path: Path) ->
 
     steps = Steps(total=9, warmup=0, per_epoch=9, between_checkpoints=9)
     saver = callbacks.Saver(mock.Mock(), 0, steps, Agreement())
-    saver.set_model(mock.Mock())
+    saver.model = mock.Mock()
     saver.on_steps(0, 1, {})
     assert not saver.interrupted
     saver.on_steps(1, 2, {})
