@@ -62,6 +62,7 @@ class Config:
     transfers: groups.Transfers = field(default_factory=groups.Transfers)
     embedding: groups.Embedding = field(default_factory=groups.Embedding)
     neighbours: groups.Neighbours = field(default_factory=groups.Neighbours)
+    transforming: groups.Transforming = field(default_factory=groups.Transforming)
     predicting: groups.Predicting = field(default_factory=groups.Predicting)
     searching: groups.Searching = field(default_factory=groups.Searching)
     repeats: groups.Repeats = field(default_factory=groups.Repeats)

@@ -13,6 +13,7 @@ from tf_simclr.options import option
 
 _NUMBERS = (r"[^,]+(,[^,]+)*", "numbers separated by commas")
 _AUGMENT = {"true": "crop", "false": "none"}  # --augment, --noaugment, and runs from before --augment=simclr
+_TRANSFORMATION = "(color|rotation|noise|sobel)"
 _COUNTS = (r" *(\d+|all) *(, *(\d+|all) *)*", "numbers of labels, or all, separated by commas")
 
 
@@ -388,6 +389,26 @@ class Neighbours:
     def ks(self) -> list[int]:
         """`k` as numbers."""
         return [int(k) for k in self.k.split(",")]
+
+
+@dataclasses.dataclass(frozen=True)
+class Transforming:
+    """transformation probe"""
+
+    transformations: str = option(
+        "color,rotation,noise,sobel",
+        "what is told apart (Table 3): color (or grey), rotation, noise, sobel, separated by commas",
+        form=(
+            rf"{_TRANSFORMATION}( *, *{_TRANSFORMATION})*",
+            "color, rotation, noise or sobel, between commas",
+        ),
+        distinct=True,
+    )
+    transformed_images: int = option(50_000, "most images of a split, a view each", minimum=2)
+    mlp_hidden_dim: int = option(
+        0, "width of the MLP's hidden layer; 0: that of the representation (Sec. 4.2)", minimum=0
+    )
+    mlp_steps: int = option(3000, "steps of 256 views that the MLP is trained for", minimum=1)
 
 
 @dataclasses.dataclass(frozen=True)
