@@ -20,7 +20,7 @@ from tf_simclr.runs import build
 
 ROOT = Path(__file__).resolve().parent.parent
 COMMANDS = ["pretrain", "linear_eval", "finetune", "evaluate", "knn", "label_efficiency", "import_official"]
-COMMANDS += ["transfer", "embed", "doctor", "distill", "predict", "search"]
+COMMANDS += ["transfer", "embed", "doctor", "distill", "predict", "search", "transformation_probe", "figures"]
 ROOMS = [
     {"errors", "image_size"},
     {"progress", "files", "lookup", "options"},
@@ -81,6 +81,8 @@ def test_help_answers_without_tensorflow(module: str) -> None:
         (["finetune", "--dataset=digits", "--model_dir=x", "--augmentations=color"], "--augment=simclr"),
         (["finetune", "--dataset=digits", "--model_dir=x", "--one_branch"], "--one_branch"),
         (["finetune", "--augment=color"], "--augment=color: choose one of none, crop, simclr"),
+        (["transformation_probe", "--transformations=crop"], "--transformations=crop: give color, rotation"),
+        (["transformation_probe", "--transformations=color,color"], "--transformations=color,color"),
         (["linear_eval", "--seeds=1,b"], "--seeds=1,b"),
         (["linear_eval", "--seeds=1,1"], "--seeds=1,1"),
         (["linear_eval", "--seeds=1,01"], "--seeds=1,01"),
