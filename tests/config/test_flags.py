@@ -194,6 +194,11 @@ def test_augment_is_a_switch_and_a_choice(said: str, augment: str, tmp_path: Pat
     assert parse(linear_eval.COMMAND, f"--flagfile={tmp_path / 'flags.cfg'}") == config
 
 
+def test_augment_is_no_other_word() -> None:
+    with pytest.raises(UsageError, match="--augment=color: choose one of none, crop, simclr"):
+        parse(finetune.COMMAND, "--augment=color")
+
+
 def test_runs_that_switched_augmentation_open(tmp_path: Path) -> None:
     for before, now in ((True, "crop"), (False, "none")):
         tree = Config("linear_eval").to_tree(["labels", "run"])

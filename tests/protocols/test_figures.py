@@ -30,6 +30,7 @@ PICTURES = {
 }
 
 
+@pytest.mark.slow
 def test_a_run_draws_its_figures_and_keeps_their_numbers(evaluating: Make, pretrained: Config) -> None:
     config = evaluating("figures")
     figures.figures(config)

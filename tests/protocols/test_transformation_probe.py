@@ -59,7 +59,7 @@ def test_labels_say_what_was_done_to_a_coloured_crop(
     assert abs(np.mean(labels > 0) - share) < 4 * np.sqrt(share * (1 - share) / len(labels))
     assert len(np.unique(labels)) == transformations.named(name).num_classes
 
-    colours = Augmentations(transformations.colours(coloured, name))
+    colours = Augmentations(transformations.colours(coloured, name), jit_compile=False)
     needed = colours.num_uniforms + transformations.named(name).operation.num_uniforms
     crops = inputs.training_batches(coloured.replace(train_batch_size=40), source, needed)(0)
     batch = next(iter(crops))
@@ -67,7 +67,7 @@ def test_labels_say_what_was_done_to_a_coloured_crop(
     assert np.abs(plain - batch["image"] / 255).max() > 0.05
     for image, label, before in zip(images, labels, plain, strict=False):
         if not label:
-            np.testing.assert_allclose(image, before, atol=1e-6)
+            np.testing.assert_allclose(image, before, atol=1e-4)
         elif changed is None:
             assert 0.03 < np.std(image - before) < 0.12  # clipped where it leaves [0, 1]
         else:
@@ -88,6 +88,7 @@ def test_views_are_those_of_the_pretraining_along_the_chain(tmp_path: Path, colo
         assert (colour.strength, colour.grey_probability) == (0.5, share)
     assert transformations.colours(config.replace(augmentations="crop,blur"), "color") == []
     assert as_pretrained.views(coloured) == coloured
+    assert as_pretrained.colours(as_pretrained.views(coloured.replace(channels=1))) == []
 
 
 @pytest.mark.parametrize(
@@ -104,6 +105,7 @@ def test_what_these_images_cannot_have_done_to_them(changes: dict, words: str) -
     assert transformations.names(kept) == ["noise", "sobel"]
 
 
+@pytest.mark.slow
 def test_the_table_is_kept_and_a_finished_row_is_not_computed_again(
     evaluating: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:

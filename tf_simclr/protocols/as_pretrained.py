@@ -9,9 +9,14 @@ from tf_simclr.runs import build
 
 
 def views(config: Config) -> Config:
-    """`config` with the crops and augmentations of the pretraining; the paper's where there was none."""
+    """`config` with the crops and augmentations of the pretraining.
+
+    Where there was none, the paper's; of images that are not RGB without colours.
+    """
     source = stored.with_source(config).pretrained_by
-    tree = (source and stored.pretraining(source)) or {}
+    tree = source and stored.pretraining(source)
+    if not tree:
+        return config if config.data.channels == 3 else config.replace(color_jitter_strength=0.0)
     told = {name: value for group in ("views", "augmentation") for name, value in tree.get(group, {}).items()}
     return config.replace(**told)
 
