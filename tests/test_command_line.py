@@ -23,7 +23,7 @@ COMMANDS = ["pretrain", "linear_eval", "finetune", "evaluate", "knn", "label_eff
 COMMANDS += ["transfer", "embed", "doctor", "distill", "predict", "search"]
 ROOMS = [
     {"errors", "image_size"},
-    {"progress", "files", "lookup", "options"},
+    {"progress", "files", "lookup", "options", "streams"},
     {"replicas", "data", "optimizers"},
     {"augment"},
     {"objectives", "networks"},
