@@ -28,8 +28,8 @@ def explained(error: Exception, config: Config) -> UsageError | Interrupted | No
         )
     if isinstance(error, tf.errors.ResourceExhaustedError | MemoryError):
         return UsageError(
-            "the memory of the device, or of the machine, does not hold what the flags ask for: give a smaller "
-            "--train_batch_size or --eval_batch_size, --image_size or encoder"
+            "the memory of the device, or of the machine, does not hold what the flags ask for: give a "
+            "smaller --train_batch_size or --eval_batch_size, --image_size or encoder"
         )
     if not isinstance(error, tf.errors.InvalidArgumentError):
         return None
