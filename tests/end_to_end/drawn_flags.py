@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import importlib
+import random
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
@@ -15,9 +16,16 @@ from hypothesis import strategies as st
 
 from tf_simclr import methods
 from tf_simclr.config import config as config_lib
+from tf_simclr.options import LEAST
 
 COMMANDS = ["pretrain", "linear_eval", "finetune", "evaluate", "knn", "label_efficiency", "import_official"]
 COMMANDS += ["transfer", "embed", "doctor", "distill", "predict", "search"]
+KINDS = [
+    (command, method)
+    for command in COMMANDS
+    for method in (methods.names() if command in ("pretrain", "doctor") else [methods.DEFAULT])
+]
+SHARE = 0.6  # of the options that a case gives: each pair of them stands in a third of the cases
 EVALUATES = ("evaluate", "knn", "label_efficiency", "transfer", "embed", "predict", "search")
 
 ODD_TEXTS = ["", " ", ",", "a,,b", ", ,", "é", "\x00", "a\nb", "\udcff", "9" * 5000, "99999999999", "-1", "0"]
@@ -51,13 +59,13 @@ PLAIN: dict[str, list[Any]] = {  # where the rules allow what is large, slow or 
     "num_proj_layers": [1, 2, 3],
     "proj_out_dim": [1, 8],
     "proj_hidden_dim": [0, 1, 8],
-    "micro_batches": [1, 1, 2],
+    "micro_batches": [1, 1, 1, 2],
     "train_batch_size": [2, 4, 8, 16],
     "train_steps": [1, 2, 3],
     "warmup_epochs": [0, 0.5, 10],
     "train_epochs": [0, 1, 100],
     "profile_steps": ["", "2,2"],
-    "probe_images": [1, 2, 20],
+    "probe_images": [1, 20, 20, 20],
     "probe_train_split": ["train[:30]"],
     "probe_eval_split": ["test[:30]", "test[:1]"],
     "labels_per_class": [0, 1, 2, 9],
@@ -74,18 +82,23 @@ PLAIN: dict[str, list[Any]] = {  # where the rules allow what is large, slow or 
     "seeds": ["", "", "", "3"],
     "index": ["auto", "exact"],
     "steps_per_execution": [1, 2, 7],
-    "devices": [1, 2, 4],
+    "devices": [1, 2],
     "parity": [False],
+    "sizes": [True],
+    "extend": [False] * 7 + [True],
+    "channels": [3] * 7 + [1],
+    "jit_compile": [False],
+    "holdout": [0, 0.2, 0.5],
     "strategy": ["auto", "auto", "one_device", "mirrored"],
     "source": ["official/model.ckpt-3"],
-    "queue_size": [0, 16, 32, 48],
+    "queue_size": [96, 192],
     "num_clusters": ["2", "2,3"],
     "negative_prototypes": [0, 1],
     "predictor_layers": [0, 1, 2],
     "predictor_hidden_dim": [0, 4],
     "objective": ["nt_xent", "nt_logistic", "margin_triplet(margin=0.5)", "n_pair", "triplet", "max_margin"],
     "preview_views": ["", "", "", "views.png"],
-    "cache_dir": ["", "cache"],
+    "cache_dir": ["", "", "", "cache"],
     "model_dir": [],
     "output": [],
     "dataset": ["digits"],
@@ -132,20 +145,23 @@ def pairs_of(command: str) -> set[tuple[str, str]]:
     return found
 
 
-@st.composite
-def cases(draw: Any, settled: Mapping[str, Mapping[str, Any]]) -> Case:
-    """A command line; `settled` has the flags that a command needs, by its name."""
-    command = draw(st.sampled_from(COMMANDS + ["pretrain"] * 6))
+def case(draw: Any, number: int, settled: Mapping[str, Mapping[str, Any]]) -> Case:
+    """A command line; `settled` has the flags that a command needs, by its name.
+
+    `draw` draws the values. Which options have one is a function of `number`: Hypothesis would mostly vary
+    cases that it has seen, and pairs of options would be left out.
+    """
+    chance = random.Random(number)
+    command, method = KINDS[number % len(KINDS)]
     base = settled[command]
-    method = draw(st.sampled_from(methods.names())) if command in ("pretrain", "doctor") else methods.DEFAULT
     flags = flags_of(command, method)
-    chosen = [flag for flag in flags if draw(st.booleans()) or flag.name == "method"]
+    chosen = [flag for flag in flags if flag.name == "method" or chance.random() < SHARE]
     others = [flag.name for flag in chosen if flag.name != "method"]
-    odd = draw(st.sets(st.sampled_from(others), max_size=2)) if others and draw(st.booleans()) else set()
+    odd = chance.sample(others, min(len(others), chance.choice([0, 0, 0, 0, 1, 2])))
     values = {flag.name: _value(draw, flag, base, flag.name in odd) for flag in chosen}
     given = {**base, **{name: value for name, value in values.items() if value is not None}}
     words = [_word(name, value) for name, value in given.items()]
-    whole = draw(st.integers(0, 9)) < (3 if command in EVALUATES else 1)
+    whole = chance.random() < (0.3 if command in EVALUATES else 0.1)
     return Case(command, words, frozenset(flag.name for flag in chosen), whole)
 
 
@@ -178,7 +194,10 @@ def _allowed(flag: Flag) -> st.SearchStrategy[Any]:
         inside = {"exclude_min": "above" in rules, "exclude_max": "below" in rules}
         if most > 1e4:
             return st.sampled_from([default, least, most])
-        return st.one_of(st.just(default), st.floats(float(least), float(most), **inside))
+        drawn = st.floats(float(least), float(most), **inside)
+        return st.one_of(
+            st.just(default), drawn.map(lambda number: number if abs(number) > LEAST else default)
+        )
     return st.just(default)
 
 
