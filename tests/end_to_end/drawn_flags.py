@@ -47,6 +47,26 @@ ODD_NUMBERS += [
     "None",
 ]
 
+ODD: dict[str, list[str]] = {  # of options that have a grammar of their own
+    "objective": (
+        "nt_xent(x=1) margin_triplet(margin='a') margin_triplet(margin=1e400) nt_xent( os:sep os:getcwd"
+    ).split(),
+    "augmentations": (
+        "color(strength=-1) color(strength='a') color(strength=1e300) crop(area_min=2) blur(x=1) cutout "
+        "crop,,blur | crop| crop|blur|crop os:sep os:getcwd little:encoder"
+    ).split(),
+    "encoder": (
+        "little:encoder(width=-1) little:encoder(width='a') little:encoder(width=1 little:none os:getcwd "
+        "json:loads(s='1') little:encoder(x=1) little little: :encoder"
+    ).split(),
+    "data_service": "grpc://localhost:1 grpc://localhost:99999 grpc://a..b:1 grpc://:1 localhost:1".split(),
+    "dataset": "folder: folder:. folder:no/such folder:/dev/null digits:1 digits,digits".split(),
+    "train_split": "train[:0] train[ train[:-1%] train[:999%] train+ train[9:1] test all".split(),
+    "labels": ["little.py", ".", "/dev/null"],
+    "tpu_name": ["grpc://localhost:1", "local"],
+    "source": ["official", "official/model.ckpt-3.index", "run", "little.py", "."],
+}
+
 PLAIN: dict[str, list[Any]] = {  # where the rules allow what is large, slow or means another machine
     "image_size": [4, 8, "8x12", "4x4"],
     "train_split": ["train[:200]", "train[200:280]"],
@@ -169,7 +189,8 @@ def _value(draw: Any, flag: Flag, base: Mapping[str, Any], odd: bool) -> Any:
     """None where the flag is better not given: it would contradict the checkpoint, or has no plain value."""
     if odd and not isinstance(flag.default, bool):
         texts = isinstance(flag.default, str)
-        return draw(st.sampled_from([*_beyond(flag), *(ODD_TEXTS if texts else ODD_NUMBERS)]))
+        known = [*_beyond(flag), *(ODD_TEXTS if texts else ODD_NUMBERS)]
+        return draw(st.sampled_from(ODD.get(flag.name, known) + known))
     of_run = flag.rules.get("architecture") or flag.rules.get("inherited")
     if flag.name == "method" or (of_run and flag.name in base):
         return base.get(flag.name, flag.default)
