@@ -25,7 +25,7 @@ KINDS = [
     for command in COMMANDS
     for method in (methods.names() if command in ("pretrain", "doctor") else [methods.DEFAULT])
 ]
-SHARE = 0.6  # of the options that a case gives: each pair of them stands in a third of the cases
+SHARE = 0.7  # of the options that a case gives: each pair of them stands in half of the cases
 EVALUATES = ("evaluate", "knn", "label_efficiency", "transfer", "embed", "predict", "search")
 
 ODD_TEXTS = ["", " ", ",", "a,,b", ", ,", "é", "\x00", "a\nb", "\udcff", "9" * 5000, "99999999999", "-1", "0"]
