@@ -23,7 +23,7 @@ COMMANDS = ["pretrain", "linear_eval", "finetune", "evaluate", "knn", "label_eff
 COMMANDS += ["transfer", "embed", "doctor", "distill", "predict", "search", "transformation_probe", "figures"]
 ROOMS = [
     {"errors", "image_size"},
-    {"progress", "files", "lookup", "options"},
+    {"progress", "files", "lookup", "options", "streams"},
     {"replicas", "data", "optimizers"},
     {"augment"},
     {"objectives", "networks"},
@@ -98,6 +98,7 @@ def test_help_answers_without_tensorflow(module: str) -> None:
         (["finetune", "--sweep_learning_rates=,"], "--sweep_learning_rates"),
         (["knn", "--checkpoint=/no/such"], "/no/such"),
         (["transfer", "stray"], "stray"),
+        (["pretrain", "--image_size=100000"], "--image_size=100000: must be at most 4096"),
     ],
 )
 def test_mistakes_take_less_than_two_seconds(arguments: list[str], words: str) -> None:
@@ -107,6 +108,20 @@ def test_mistakes_take_less_than_two_seconds(arguments: list[str], words: str) -
     assert done.returncode == 2
     assert done.stderr.count("\n") == 1
     assert words in done.stderr
+
+
+@pytest.mark.parametrize("module", ["tf_simclr.pretrain", "export"])
+def test_a_reader_that_has_gone_is_no_error(module: str) -> None:
+    reading, writing = os.pipe()
+    os.close(reading)
+    try:
+        command = [sys.executable, "-m", module, "--help"]
+        done = subprocess.run(
+            command, cwd=ROOT, stdout=writing, stderr=subprocess.PIPE, text=True, check=False
+        )
+    finally:
+        os.close(writing)
+    assert (done.returncode, done.stderr) == (141 if module == "export" else 0, "")
 
 
 def test_ctrl_c_outside_of_training_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:

@@ -105,6 +105,19 @@ def test_a_csv_names_the_labels(tmp_path: Path, header: str) -> None:
     assert source.class_names == ("0", "1", "2")
 
 
+@pytest.mark.parametrize("number", ["100000", "99999999999999", "02084071", "9" * 5000])
+def test_large_numbers_in_a_csv_are_names(tmp_path: Path, number: str) -> None:
+    """WordNet's offsets, identities, times: a class for every number up to them is nobody's meaning."""
+    dataset, labels = _touch(tmp_path / "images", "1.png", "2.png"), tmp_path / "labels.csv"
+    labels.write_text(f"1.png,{number}\n2.png,3\n")
+    source = open_source(dataset, "train", labels_csv=str(labels))
+    assert source.class_names == tuple(sorted([number, "3"]))
+    assert sorted(_rows(source)) == [
+        ("1.png", source.class_names.index(number)),
+        ("2.png", source.class_names.index("3")),
+    ]
+
+
 def test_a_csv_that_is_not_there_is_said_so(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"--labels=.*none.csv: there is no such file"):
         open_source(f"folder:{tmp_path}", "train", labels_csv=str(tmp_path / "none.csv"))

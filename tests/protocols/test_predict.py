@@ -235,6 +235,20 @@ def test_a_damaged_export_is_named(mistake, exported: Path, tmp_path: Path, file
     assert f"--export={damaged}: cannot be used" in mistake(f"--export={damaged}", reads=True)
 
 
+@pytest.mark.parametrize("changed", [{}, {"graph_sha256": None}, {"graph_sha256": "0" * 64}])
+def test_a_graph_that_is_not_known_is_said_to_run(
+    exported: Path, tmp_path: Path, changed: dict[str, str | None], capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = tmp_path / "classifier"
+    shutil.copytree(exported / "classifier" / "6", folder)
+    facts = json.loads((folder / "export.json").read_text()) | changed
+    (folder / "export.json").write_text(json.dumps(facts))
+    predictors._exported(str(folder))
+    said = capsys.readouterr().out
+    assert bool(said) == bool(changed)
+    assert not changed or f"warning: --export={folder} is not known to be an export of this project" in said
+
+
 def test_an_export_with_fewer_names_than_classes_is_damaged(mistake, exported: Path, tmp_path: Path) -> None:
     facts = json.loads((exported / "classifier" / "6" / "export.json").read_text())
     (tmp_path / "export.json").write_text(json.dumps({**facts, "class_names": ["a", "b"]}))

@@ -26,6 +26,11 @@ def explained(error: Exception, config: Config) -> UsageError | Interrupted | No
             f"no space is left on the disk of --model_dir={config.run.model_dir}, or of another folder that "
             "the command writes to; what was saved is whole; make space"
         )
+    if isinstance(error, tf.errors.ResourceExhaustedError | MemoryError):
+        return UsageError(
+            "the memory of the device, or of the machine, does not hold what the flags ask for: give a "
+            "smaller --train_batch_size or --eval_batch_size, --image_size or encoder"
+        )
     if not isinstance(error, tf.errors.InvalidArgumentError):
         return None
     return out_of_turn(error) or _broken_image(config)

@@ -13,7 +13,7 @@ from etils import epy
 from tf_simclr import lookup
 from tf_simclr.errors import UsageError
 from tf_simclr.methods.method import Method, Rows, Sizes
-from tf_simclr.options import option
+from tf_simclr.options import TEMPERATURES, option
 
 with epy.lazy_imports():
     import tensorflow as tf
@@ -47,7 +47,7 @@ class SimCLR(Method):
         "MODULE:FUNCTION of projections that returns what nt_xent does; with (key=value, ...) behind it",
     )
     temperature: float = option(
-        0.1, "temperature of the similarities (Table 5), or of the reported entropy alone", above=0
+        0.1, "temperature of the similarities (Table 5), or of the reported entropy alone", **TEMPERATURES
     )
     negatives: str = option(
         "all",
