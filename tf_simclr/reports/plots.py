@@ -48,7 +48,7 @@ def training_curves(
             _dashed(panel, held_out[axis], held_out[name])
         panel.set_title(name.replace("_", " "), fontsize=9)
         panel.set_xlabel(axis or "row", fontsize=8)
-    return _png(figure)
+    return to_png(figure)
 
 
 def _columns(table: str | os.PathLike[str]) -> dict[str, np.ndarray]:
@@ -90,7 +90,7 @@ def confusion_matrix(labels: np.ndarray, predictions: np.ndarray, class_names: S
             panel.text(
                 column, row, f"{matrix[row, column]:.0f}", ha="center", va="center", color=colour, fontsize=8
             )
-    return _png(figure)
+    return to_png(figure)
 
 
 def class_accuracy(labels: np.ndarray, predictions: np.ndarray, class_names: Sequence[str]) -> bytes:
@@ -118,8 +118,8 @@ def class_accuracy(labels: np.ndarray, predictions: np.ndarray, class_names: Seq
     panel.axvline(overall, color=COLOURS[1], linewidth=1, linestyle="--")
     panel.set(xlim=(0, 110), xlabel=f"accuracy, % (dashed: all images, {overall:.1f})")
     panel.set_ylim(len(order) - 0.4, -0.6)
-    _tidy(panel, grid="x")
-    return _png(figure)
+    tidy(panel, grid="x")
+    return to_png(figure)
 
 
 def neighbour_grid(
@@ -146,7 +146,7 @@ def neighbour_grid(
             colour = COLOURS[2] if same else COLOURS[1]
             _image(grid[row, column + 1], neighbours[row, column], neighbour_names[row][column], colour)
     figure.suptitle("query (blue), then its nearest; green: same class, orange: another", fontsize=9)
-    return _png(figure)
+    return to_png(figure)
 
 
 def tsne(
@@ -176,7 +176,7 @@ def tsne(
             for number, name in enumerate(_short(class_names))
         ]
         figure.legend(handles=handles, loc="outside right center", frameon=False, fontsize=9)
-    return _png(figure)
+    return to_png(figure)
 
 
 def l2_path(path: Sequence[PathPoint], chosen: float, metric_name: str = "accuracy") -> bytes:
@@ -191,8 +191,8 @@ def l2_path(path: Sequence[PathPoint], chosen: float, metric_name: str = "accura
     panel.plot([chosen], [best], "o", color=COLOURS[1], markersize=8, label=f"chosen: {chosen:.2g}")
     panel.set(xlabel="l2", ylabel=f"validation {metric_name}, %")
     panel.legend(frameon=False, fontsize=9)
-    _tidy(panel)
-    return _png(figure)
+    tidy(panel)
+    return to_png(figure)
 
 
 def label_efficiency(rows: Sequence[LabelEfficiency], title: str = "") -> bytes:
@@ -213,8 +213,8 @@ def label_efficiency(rows: Sequence[LabelEfficiency], title: str = "") -> bytes:
     panel.set_xticks(range(len(numbers)), ticks)
     panel.set(ylabel="test accuracy, %", xlabel="labels", ylim=(None, 101), title=title)
     figure.legend(loc="outside lower center", ncols=3, frameon=False, fontsize=9)
-    _tidy(panel)
-    return _png(figure)
+    tidy(panel)
+    return to_png(figure)
 
 
 def _number(text: str | None) -> float:
@@ -231,13 +231,13 @@ def _panels(count: int, width: float, height: float, across: int) -> tuple[Figur
     figure = Figure(figsize=(width * columns, height * rows), layout="constrained")
     axes = list(figure.subplots(rows, columns, squeeze=False).flat)
     for panel in axes[:count]:
-        _tidy(panel)
+        tidy(panel)
     for panel in axes[count:]:
         panel.set_visible(False)
     return figure, axes[:count]
 
 
-def _tidy(panel: Axes, grid: Literal["both", "x"] = "both") -> None:
+def tidy(panel: Axes, grid: Literal["both", "x"] = "both") -> None:
     panel.spines[["top", "right"]].set_visible(False)
     panel.grid(axis=grid, color="#dddddd", linewidth=0.6)
     panel.set_axisbelow(True)
@@ -258,7 +258,7 @@ def _short(names: Sequence[str], longest: int = 22) -> list[str]:
     return [name.replace("$", r"\$") for name in cut]
 
 
-def _png(figure: Figure) -> bytes:
+def to_png(figure: Figure) -> bytes:
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", dpi=110, facecolor="white", bbox_inches="tight", pad_inches=0.1)
     return buffer.getvalue()
