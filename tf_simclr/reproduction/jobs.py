@@ -31,9 +31,12 @@ class Job:
         return f"{first.row.table}/{first.row.name}, seed {first.seed}"
 
     def lines(self, model_dir: str) -> list[list[str]]:
-        """Command lines in order, each once."""
-        every = [cell.arguments(place, model_dir) for cell in self.cells for place in range(len(cell.stages))]
-        return [list(line) for line in dict.fromkeys(map(tuple, every))]
+        """Command lines in order, one for each run folder."""
+        once: dict[str, list[str]] = {}
+        for cell in self.cells:
+            for place, folder in enumerate(cell.folders):
+                once.setdefault(folder, cell.arguments(place, model_dir))
+        return list(once.values())
 
 
 def jobs(cells: Sequence[Cell]) -> list[Job]:

@@ -186,15 +186,18 @@ def _sections(report: Report, drawn: bytes | None) -> list[page.Section]:
 def write_page(reports: Sequence[Report], path: Path) -> None:
     """Writes all tables as one Markdown file, the pictures into a folder of its name beside it."""
     folder = path.with_suffix("")
-    folder.mkdir(parents=True, exist_ok=True)
     for report in reports:
         if drawn := picture(report):
+            folder.mkdir(parents=True, exist_ok=True)
             write_whole(folder / f"{report.table.name}.png", drawn)
     write_whole(path, page_text(reports, folder.name))
 
 
 def page_text(reports: Sequence[Report], folder: str) -> str:
     """The Markdown of `write_page`, with pictures in `folder`."""
-    sections = [markdown(report, f"{folder}/{report.table.name}.png", level=2) for report in reports]
+    begun = [report for report in reports if any(line.figures for line in report.lines)]
+    sections = [markdown(report, f"{folder}/{report.table.name}.png", level=2) for report in begun]
     lines = [_HEAD, *(line for section in sections for line in ("", *section))]
+    if waiting := [report.table.name for report in reports if report not in begun]:
+        lines += ["", f"Not run yet: {', '.join(waiting)}."]
     return "\n".join(lines) + "\n"

@@ -21,9 +21,7 @@ from tf_simclr.config.flags import Command
 from tf_simclr.errors import UsageError
 from tf_simclr.reproduction.tables import Row
 
-_COMMANDS = (
-    "pretrain linear_eval finetune knn transfer label_efficiency evaluate transformation_probe".split()
-)
+COMMANDS = "pretrain linear_eval finetune knn transfer label_efficiency evaluate transformation_probe".split()
 _OF_THE_RUN = ("seed", "checkpoint")  # said by the stage itself; paths may change
 
 
@@ -90,8 +88,8 @@ def _stages(row: Row, more: Sequence[str]) -> Iterator[Stage]:
 
 
 def _command(row: Row, name: str) -> Command:
-    if name not in _COMMANDS:
-        raise UsageError(f"{row.path}: `# run: {name}` is none of {', '.join(_COMMANDS)}")
+    if name not in COMMANDS:
+        raise UsageError(f"{row.path}: `# run: {name}` is none of {', '.join(COMMANDS)}")
     return importlib.import_module(f"tf_simclr.{name}").COMMAND
 
 

@@ -101,12 +101,19 @@ def _read_row(path: Path) -> Row:
     label = (
         comments[0].lstrip("# ").rstrip(".") if comments and not _KEY.fullmatch(comments[0]) else path.stem
     )
-    runs = tuple(tuple(shlex.split(part)) for part in said["run"].split(",") if part.strip())
+    runs = tuple(tuple(_words(path, part)) for part in said["run"].split(",") if part.strip())
     if not runs:
         raise UsageError(f"{path}: `# run:` names no command")
     at = tuple(part.strip() for part in said["at"].split(",") if part.strip())
     paper = _number(path, said["paper"])
     return Row(path.parent.name, path.stem, path, label, paper, at, runs, said["value"])
+
+
+def _words(path: Path, text: str) -> list[str]:
+    try:
+        return shlex.split(text)
+    except ValueError as error:
+        raise UsageError(f"{path}: `# run: {text.strip()}` cannot be read ({error})") from None
 
 
 def _number(path: Path, text: str) -> float | None:

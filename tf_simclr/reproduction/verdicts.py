@@ -74,12 +74,12 @@ def parse(text: str, names: Sequence[str], file: str) -> Comparison:
         UsageError: it is none, or names no row of the table.
     """
     sides = text.split(" > ")
-    if len(sides) != 2:
+    if len(sides) != 2 or not all(re.fullmatch(r"\S+( [+-] \S+)*", side) for side in sides):
         raise UsageError(f"{file}: {text!r} is no comparison; give one as 'a > b'")
     factors: dict[str, float] = {}
     constant = 0.0
     for side, sign in zip(sides, (1.0, -1.0), strict=True):
-        for operator, term in re.findall(r"(^|[+-] )\s*(\S+)", side.strip()):
+        for operator, term in re.findall(r"(^|[+-] )(\S+)", side):
             factor = sign * (-1.0 if operator.startswith("-") else 1.0)
             if term in names:
                 factors[term] = factors.get(term, 0.0) + factor
