@@ -33,7 +33,7 @@ def test_ours_stand_beside_the_papers(tmp_path: Path) -> None:
     assert "| Temperature one | 51.00 ± 1.41 | 2 | 3 | 58.0 | 2 |" in text
     assert "| By k-NN | 55.00 | 1 | 2 | - | - |" in text
     assert "too few rows have both" in text
-    assert "| Low wins | holds | low > high | 9.50 | 0.5 |" in text
+    assert "| Low wins | holds | low > high | 9.50 | 0.50 |" in text
     rows = {row["row"]: row for row in csv.DictReader((runs / "tab.csv").open())}
     assert (float(rows["low"]["mean"]), rows["low"]["paper"], rows["knn"]["paper"]) == (60.5, "64.4", "")
     assert "Low wins" in (runs / "tab.html").read_text()

@@ -49,7 +49,8 @@ class Line:
 
     @property
     def cells(self) -> list[object]:
-        return [self.row.label, self.ours, len(self.figures), self.rank, self.row.paper, self.paper_rank]
+        paper = None if self.row.paper is None else f"{self.row.paper:.1f}"
+        return [self.row.label, self.ours, len(self.figures), self.rank, paper, self.paper_rank]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -169,7 +170,7 @@ def _markdown_table(columns: Sequence[str], rows: Sequence[Sequence[object]]) ->
 def _text(value: object) -> str:
     if value is None:
         return "-"
-    text = f"{value:.2f}".removesuffix("0") if isinstance(value, float) else str(value)
+    text = f"{value:.2f}" if isinstance(value, float) else str(value)
     return text.replace("|", "\\|")
 
 
