@@ -13,7 +13,7 @@ from PIL import Image
 
 from tests.reproduction.sets import ROWS, cells, finish, write_set
 from tf_simclr import reproduce
-from tf_simclr.reports import figures
+from tf_simclr.reports import row_pictures
 from tf_simclr.reproduction import report, store, tables
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -110,13 +110,13 @@ def test_a_figure_is_found_by_keys_and_places(tmp_path: Path) -> None:
 )
 def test_pictures_show_every_row(kind: str, places: list[tuple[str, ...]]) -> None:
     """Another figure of any row is another picture."""
-    points = [figures.Point(at, 40.0 + 5 * place, 1.0) for place, at in enumerate(places)]
-    drawn = figures.draw(kind, points, ("x", "y"), "accuracy, %")
+    points = [row_pictures.Point(at, 40.0 + 5 * place, 1.0) for place, at in enumerate(places)]
+    drawn = row_pictures.draw(kind, points, ("x", "y"), "accuracy, %")
     for place, point in enumerate(points):
         other = [*points[:place], point._replace(mean=point.mean + 2), *points[place + 1 :]]
         pixels = [
             np.array(Image.open(io.BytesIO(one)))
-            for one in (drawn, figures.draw(kind, other, ("x", "y"), "accuracy, %"))
+            for one in (drawn, row_pictures.draw(kind, other, ("x", "y"), "accuracy, %"))
         ]
         assert pixels[0].shape != pixels[1].shape or (pixels[0] != pixels[1]).any()
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import pytest
@@ -184,13 +183,3 @@ def test_flags_of_every_row_reach_the_commands_that_know_them(tmp_path: Path) ->
     assert "data_dir" not in cell.stages[0].flags, "where the data are is no part of what a row is"
     with pytest.raises(UsageError, match=r"--row_flags=.*no command of the rows has --nonsense"):
         stages.cells(table.rows, [0], "--nonsense=1")
-
-
-def test_claims_json_is_only_what_is_read() -> None:
-    for folder in FOLDERS:
-        assert json.loads((folder / "claims.json").read_text()).keys() <= {
-            "title",
-            "picture",
-            "axes",
-            "claims",
-        }

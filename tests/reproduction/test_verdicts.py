@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import scipy.stats
@@ -18,7 +20,7 @@ def figures(**rows: list[float]) -> dict[str, dict[int, float]]:
 
 
 def judged(own: dict[str, dict[int, float]], *comparisons: str) -> verdicts.Verdict:
-    table = Table("tab", "A test", (), (Claim("a claim", comparisons),), "none", ())
+    table = Table("tab", Path("tab"), "A test", (), (Claim("a claim", comparisons),), "none", (), "")
     return verdicts.judge(table, own, list(own))[0]
 
 

@@ -6,7 +6,6 @@ import csv
 import io
 import os
 from collections.abc import Mapping, Sequence
-from typing import Literal
 
 import numpy as np
 from etils import epath
@@ -18,8 +17,10 @@ from threadpoolctl import threadpool_limits
 from tf_simclr.evaluation.label_efficiency import LabelEfficiency
 from tf_simclr.evaluation.logistic_regression import PathPoint
 from tf_simclr.evaluation.metrics import per_class_accuracy
+from tf_simclr.reports.style import COLOURS
+from tf_simclr.reports.style import tidy as _tidy
+from tf_simclr.reports.style import to_png as _png
 
-COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")  # Okabe and Ito's, seen by all
 MOST_POINTS = 1000  # t-SNE takes about 3 s a panel
 MOST_NAMES = 30  # classes whose names still fit beside a picture
 
@@ -48,7 +49,7 @@ def training_curves(
             _dashed(panel, held_out[axis], held_out[name])
         panel.set_title(name.replace("_", " "), fontsize=9)
         panel.set_xlabel(axis or "row", fontsize=8)
-    return to_png(figure)
+    return _png(figure)
 
 
 def _columns(table: str | os.PathLike[str]) -> dict[str, np.ndarray]:
@@ -90,7 +91,7 @@ def confusion_matrix(labels: np.ndarray, predictions: np.ndarray, class_names: S
             panel.text(
                 column, row, f"{matrix[row, column]:.0f}", ha="center", va="center", color=colour, fontsize=8
             )
-    return to_png(figure)
+    return _png(figure)
 
 
 def class_accuracy(labels: np.ndarray, predictions: np.ndarray, class_names: Sequence[str]) -> bytes:
@@ -118,8 +119,8 @@ def class_accuracy(labels: np.ndarray, predictions: np.ndarray, class_names: Seq
     panel.axvline(overall, color=COLOURS[1], linewidth=1, linestyle="--")
     panel.set(xlim=(0, 110), xlabel=f"accuracy, % (dashed: all images, {overall:.1f})")
     panel.set_ylim(len(order) - 0.4, -0.6)
-    tidy(panel, grid="x")
-    return to_png(figure)
+    _tidy(panel, grid="x")
+    return _png(figure)
 
 
 def neighbour_grid(
@@ -146,7 +147,7 @@ def neighbour_grid(
             colour = COLOURS[2] if same else COLOURS[1]
             _image(grid[row, column + 1], neighbours[row, column], neighbour_names[row][column], colour)
     figure.suptitle("query (blue), then its nearest; green: same class, orange: another", fontsize=9)
-    return to_png(figure)
+    return _png(figure)
 
 
 def tsne(
@@ -176,7 +177,7 @@ def tsne(
             for number, name in enumerate(_short(class_names))
         ]
         figure.legend(handles=handles, loc="outside right center", frameon=False, fontsize=9)
-    return to_png(figure)
+    return _png(figure)
 
 
 def l2_path(path: Sequence[PathPoint], chosen: float, metric_name: str = "accuracy") -> bytes:
@@ -191,8 +192,8 @@ def l2_path(path: Sequence[PathPoint], chosen: float, metric_name: str = "accura
     panel.plot([chosen], [best], "o", color=COLOURS[1], markersize=8, label=f"chosen: {chosen:.2g}")
     panel.set(xlabel="l2", ylabel=f"validation {metric_name}, %")
     panel.legend(frameon=False, fontsize=9)
-    tidy(panel)
-    return to_png(figure)
+    _tidy(panel)
+    return _png(figure)
 
 
 def label_efficiency(rows: Sequence[LabelEfficiency], title: str = "") -> bytes:
@@ -213,8 +214,8 @@ def label_efficiency(rows: Sequence[LabelEfficiency], title: str = "") -> bytes:
     panel.set_xticks(range(len(numbers)), ticks)
     panel.set(ylabel="test accuracy, %", xlabel="labels", ylim=(None, 101), title=title)
     figure.legend(loc="outside lower center", ncols=3, frameon=False, fontsize=9)
-    tidy(panel)
-    return to_png(figure)
+    _tidy(panel)
+    return _png(figure)
 
 
 def _number(text: str | None) -> float:
@@ -231,17 +232,10 @@ def _panels(count: int, width: float, height: float, across: int) -> tuple[Figur
     figure = Figure(figsize=(width * columns, height * rows), layout="constrained")
     axes = list(figure.subplots(rows, columns, squeeze=False).flat)
     for panel in axes[:count]:
-        tidy(panel)
+        _tidy(panel)
     for panel in axes[count:]:
         panel.set_visible(False)
     return figure, axes[:count]
-
-
-def tidy(panel: Axes, grid: Literal["both", "x"] = "both") -> None:
-    panel.spines[["top", "right"]].set_visible(False)
-    panel.grid(axis=grid, color="#dddddd", linewidth=0.6)
-    panel.set_axisbelow(True)
-    panel.tick_params(labelsize=8)
 
 
 def _image(panel: Axes, image: np.ndarray, name: str, colour: str) -> None:
@@ -256,9 +250,3 @@ def _short(names: Sequence[str], longest: int = 22) -> list[str]:
     """Names cut to a length, `$` escaped so that it doesn't start a formula."""
     cut = (name if len(name) <= longest else name[: longest - 1] + "…" for name in map(str, names))
     return [name.replace("$", r"\$") for name in cut]
-
-
-def to_png(figure: Figure) -> bytes:
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=110, facecolor="white", bbox_inches="tight", pad_inches=0.1)
-    return buffer.getvalue()

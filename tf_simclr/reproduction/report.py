@@ -10,7 +10,7 @@ import numpy as np
 import scipy.stats
 
 from tf_simclr.files import write_csv, write_whole
-from tf_simclr.reports import figures, page
+from tf_simclr.reports import page, row_pictures
 from tf_simclr.reproduction import verdicts
 from tf_simclr.reproduction.store import Values
 from tf_simclr.reproduction.tables import Row, Table
@@ -126,21 +126,22 @@ def picture(report: Report) -> bytes | None:
     if table.picture == "none" or not shown:
         return None
     points = [
-        figures.Point(line.row.at or (line.row.label,), line.mean or 0.0, line.deviation or 0.0)
+        row_pictures.Point(line.row.at or (line.row.label,), line.mean or 0.0, line.deviation or 0.0)
         for line in shown
     ]
-    return figures.draw(table.picture, points, table.axes, "accuracy, %")
+    return row_pictures.draw(table.picture, points, table.axes, "accuracy, %")
 
 
 def markdown(report: Report, picture_path: str, level: int) -> list[str]:
     """The lines of a section."""
-    lines = [f"{'#' * level} {report.table.title}", "", *_markdown_table(_COLUMNS, _cells(report))]
+    lines = [f"{'#' * level} {report.table.title}", "", f"Rows: `{report.table.folder}`.", ""]
+    lines += _markdown_table(_COLUMNS, _cells(report))
     lines += ["", report.agrees]
     if report.table.picture != "none" and any(line.figures for line in report.lines):
         lines += ["", f"![{report.table.title}]({picture_path})"]
     if report.verdicts:
         lines += ["", *_markdown_table(_VERDICT_COLUMNS, _verdict_cells(report))]
-    return lines
+    return lines + (["", report.table.note] if report.table.note else [])
 
 
 def _cells(report: Report) -> list[list[object]]:
@@ -180,7 +181,8 @@ def _sections(report: Report, drawn: bytes | None) -> list[page.Section]:
         content.append(page.Picture(drawn, report.table.title))
     sections = [page.Section("Rows", content)]
     if report.verdicts:
-        sections.append(page.Section("Claims", [page.Table(_VERDICT_COLUMNS, _verdict_cells(report))]))
+        judged = page.Table(_VERDICT_COLUMNS, _verdict_cells(report))
+        sections.append(page.Section("Claims", [judged, report.table.note]))
     return sections
 
 

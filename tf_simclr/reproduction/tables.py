@@ -6,8 +6,8 @@
     # run: pretrain, linear_eval   commands in order, on the first one's encoder; flags behind a name
     # value: top1                  a figure of the last one's result.json, as top1 or transfer.0.test
 
-The last two have these defaults. `claims.json` beside the rows holds the table's title, its picture and the
-claims that are judged.
+The last two have these defaults. `claims.json` beside the rows holds the table's title, its picture, the
+claims that are judged, and a note on them.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ from tf_simclr.errors import UsageError
 
 PICTURES = ("bars", "heat map", "lines", "none")
 _KEYS = {"paper": "", "at": "", "run": "pretrain, linear_eval", "value": "top1"}
+_TOLD = {"title", "picture", "axes", "claims", "note"}
 _KEY = re.compile(r"#\s*(\w+):\s*(.*)")
 
 
@@ -55,11 +56,13 @@ class Table:
     """Rows in the order of their files' names, and what stands in claims.json."""
 
     name: str
+    folder: Path
     title: str
     rows: tuple[Row, ...]
     claims: tuple[Claim, ...]
     picture: str
     axes: tuple[str, ...]
+    note: str
 
 
 def read(folders: str, chosen: str = "") -> list[Table]:
@@ -86,8 +89,16 @@ def _read_table(folder: Path) -> Table:
     _require_different([(row.label, str(row.path)) for row in rows], "rows")
     told = _told(folder / "claims.json")
     claims = tuple(Claim(text, tuple(comparisons)) for text, comparisons in told.get("claims", {}).items())
-    title, picture = told.get("title", folder.name), told.get("picture", "none")
-    return Table(folder.name, title, rows, claims, picture, tuple(told.get("axes", ())))
+    return Table(
+        folder.name,
+        folder,
+        told.get("title", folder.name),
+        rows,
+        claims,
+        told.get("picture", "none"),
+        tuple(told.get("axes", ())),
+        told.get("note", ""),
+    )
 
 
 def _read_row(path: Path) -> Row:
@@ -128,6 +139,8 @@ def _told(path: Path) -> Mapping[str, Any]:
     try:
         told = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
         claims = told.get("claims", {})
+        if unknown := told.keys() - _TOLD:
+            raise ValueError(f"no such key: {min(unknown)}")
         if not all(isinstance(one, list) and one for one in claims.values()):
             raise ValueError("a claim goes with a list of comparisons")
     except (OSError, ValueError, AttributeError) as error:

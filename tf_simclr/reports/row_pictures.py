@@ -9,7 +9,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from tf_simclr.reports.plots import COLOURS, tidy, to_png
+from tf_simclr.reports.style import COLOURS, tidy, to_png
 
 
 class Point(NamedTuple):
@@ -49,7 +49,7 @@ def _bars(panel: Axes, points: Sequence[Point], axes: Sequence[str], value: str)
     panel.set_xticks(range(len(groups)), groups, rotation=0 if len(groups) < 7 else 45)
     low = min(point.mean - point.deviation for point in points)
     panel.set(xlabel=axes[0] if axes else "", ylabel=value, ylim=(max(0.0, low - 5), None))
-    _legend(panel, len(bars), axes)
+    _legend(panel, len(bars), axes[1:])
     tidy(panel)
 
 
@@ -83,13 +83,13 @@ def _lines(panel: Axes, points: Sequence[Point], axes: Sequence[str], value: str
         means, deviations = [point.mean for point in own], [point.deviation for point in own]
         panel.errorbar(x, means, deviations, marker="o", markersize=5, capsize=3, color=colour, label=group)
     panel.set(xlabel=axes[1] if len(axes) > 1 else "", ylabel=value)
-    _legend(panel, 2, axes)
+    _legend(panel, 2, axes[:1])
     tidy(panel)
 
 
-def _legend(panel: Axes, count: int, axes: Sequence[str]) -> None:
+def _legend(panel: Axes, count: int, titles: Sequence[str]) -> None:
     if count > 1:
-        title = axes[1] if len(axes) > 1 else None
+        title = titles[0] if titles else None
         panel.legend(frameon=False, fontsize=8, title=title, loc="center left", bbox_to_anchor=(1.0, 0.5))
 
 
