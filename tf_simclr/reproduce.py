@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Sequence
-from pathlib import Path
 
-from etils import epy
+from etils import epath, epy
 
 from tf_simclr import cli
 from tf_simclr.config import Config
@@ -26,8 +26,8 @@ COMMAND = Command(
 def reproduce(config: Config) -> None:
     """Runs what is not finished yet, and reports."""
     asked, results = config.reproduction, _results(config)
-    found = tables.read(asked.table, asked.rows)
-    rows = [row for table in found for row in table.rows]
+    found = tables.read(asked.table)
+    rows = tables.rows(found, asked.rows)
     cells = stages.cells(rows, _seeds(config), asked.row_flags)
     store.read(results, cells)  # rows that have changed are said before anything runs
     todo = jobs.jobs([cell for cell in cells if not store.path_of(results, cell).exists()])
@@ -42,7 +42,7 @@ def reproduce(config: Config) -> None:
 def _results(config: Config) -> str:
     if not config.run.model_dir and not (config.reproduction.report_only and config.reproduction.results):
         config.require_model_dir()
-    return config.reproduction.results or str(Path(config.run.model_dir) / "results")
+    return config.reproduction.results or os.path.join(config.run.model_dir, "results")
 
 
 def _seeds(config: Config) -> list[int]:
@@ -63,18 +63,17 @@ def _run(todo: Sequence[jobs.Job], config: Config, results: str) -> None:
 
 
 def _report(found: Sequence[tables.Table], config: Config, results: str) -> None:
-    """Reports the seeds that --results holds."""
+    """Reports all rows of the tables with the seeds that --results holds."""
     asked = config.reproduction
-    whole = {table.name: table for table in tables.read(asked.table)}
-    rows = [row for table in found for row in table.rows]
-    values = store.read(results, stages.cells(rows, store.seeds(results), asked.row_flags))
-    reports = [report.of(table, values, [row.name for row in whole[table.name].rows]) for table in found]
+    cells = stages.cells(tables.rows(found), store.seeds(results), asked.row_flags)
+    values = store.read(results, cells)
+    reports = [report.of(table, values) for table in found]
     for one in reports:
         print("\n" + "\n".join(report.markdown(one, f"{one.table.name}.png", level=1)))
         if config.run.model_dir:
-            report.write(one, Path(config.run.model_dir))
+            report.write(one, epath.Path(config.run.model_dir))
     if asked.page:
-        report.write_page(reports, Path(asked.page))
+        report.write_page(reports, epath.Path(asked.page))
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

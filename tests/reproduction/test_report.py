@@ -149,5 +149,5 @@ def test_ranks_share_the_better_place(tmp_path: Path) -> None:
     finish(table, runs, {"low": [50.0], "high": [50.0], "knn": [40.0]})
     (found,) = tables.read(str(table))
     values = store.read(str(runs / "results"), cells(table))
-    lines = report.of(found, values, [row.name for row in found.rows]).lines
+    lines = report.of(found, values).lines
     assert [(line.row.name, line.rank) for line in lines] == [("high", 1), ("knn", 3), ("low", 1)]

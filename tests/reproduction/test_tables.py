@@ -80,10 +80,10 @@ def test_papers_figures_are_those_of_the_tables(monkeypatch: pytest.MonkeyPatch)
 
 def test_rows_are_picked_by_name_and_pattern(tmp_path: Path) -> None:
     table = write_set(tmp_path)
-    (picked,) = tables.read(str(table), "l*, tab/knn")
-    assert [row.name for row in picked.rows] == ["knn", "low"]
+    found = tables.read(str(table))
+    assert [row.name for row in tables.rows(found, "l*, tab/knn")] == ["knn", "low"]
     with pytest.raises(UsageError, match="--rows=nothing: no such row; there are high, knn, low"):
-        tables.read(str(table), "low,nothing")
+        tables.rows(found, "low,nothing")
 
 
 def test_comments_are_read(tmp_path: Path) -> None:
@@ -183,3 +183,11 @@ def test_flags_of_every_row_reach_the_commands_that_know_them(tmp_path: Path) ->
     assert "data_dir" not in cell.stages[0].flags, "where the data are is no part of what a row is"
     with pytest.raises(UsageError, match=r"--row_flags=.*no command of the rows has --nonsense"):
         stages.cells(table.rows, [0], "--nonsense=1")
+
+
+def test_workers_share_out_the_devices(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "2,3")
+    assert jobs._devices(3) == ["2", "3", "2"]
+    assert jobs._devices(1) == [""], "one run may use them all"
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES")
+    assert jobs._devices(2) == ["", ""]

@@ -21,7 +21,7 @@ def figures(**rows: list[float]) -> dict[str, dict[int, float]]:
 
 def judged(own: dict[str, dict[int, float]], *comparisons: str) -> verdicts.Verdict:
     table = Table("tab", Path("tab"), "A test", (), (Claim("a claim", comparisons),), "none", (), "")
-    return verdicts.judge(table, own, list(own))[0]
+    return verdicts.judge(table, own)[0]
 
 
 def test_a_clear_difference_holds_and_its_reverse_does_not() -> None:

@@ -14,14 +14,15 @@ import signal
 import sys
 import threading
 from collections.abc import Sequence
-from pathlib import Path
+
+from etils import epath
 
 
 def run(lines: Sequence[Sequence[str]]) -> int:
     """Returns the exit code."""
     for name, *words in lines:
         (folder,) = (word.partition("=")[2] for word in words if word.startswith("--model_dir="))
-        if (Path(folder) / "result.json").exists():
+        if (epath.Path(folder) / "result.json").exists():
             continue
         if code := importlib.import_module(f"tf_simclr.{name}").main(words):
             return code

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import json
 import os
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
@@ -50,22 +52,23 @@ def jobs(cells: Sequence[Cell]) -> list[Job]:
 def run_all(todo: Sequence[Job], model_dir: str, workers: int, done: Callable[[Job, float], None]) -> None:
     """Runs the jobs, `workers` at a time, and calls `done` with each that ended well and its seconds.
 
-    A job that fails is said and the others go on, but where the very first one fails.
+    A job that fails is said and the others go on, but where none has ended well before.
 
     Raises:
-        UsageError: jobs failed; a line each.
+        UsageError: jobs failed.
         Interrupted: one was asked to stop; it has saved.
     """
-    waiting, good = list(todo), 0
-    running: dict[subprocess.Popen[bytes], tuple[Job, float]] = {}
+    waiting, free, good = list(todo), _devices(workers), 0
+    running: dict[subprocess.Popen[bytes], tuple[Job, float, str]] = {}
     failures: list[str] = []
     try:
         while running or (waiting and (good or not failures)):
-            while waiting and len(running) < workers and (good or not failures):
-                job = waiting.pop(0)
-                running[_start(job, model_dir)] = job, time.perf_counter()
+            while waiting and free and (good or not failures):
+                job, device = waiting.pop(0), free.pop(0)
+                running[_start(job, model_dir, device)] = job, time.perf_counter(), device
             for process in [one for one in running if one.poll() is not None]:
-                job, began = running.pop(process)
+                job, began, device = running.pop(process)
+                free.append(device)
                 if failure := _failure(job, process.returncode, model_dir):
                     failures.append(failure)
                     print(failure, file=sys.stderr, flush=True)
@@ -79,20 +82,30 @@ def run_all(todo: Sequence[Job], model_dir: str, workers: int, done: Callable[[J
         raise UsageError(f"{len(failures)} of {len(todo)} runs failed, the first: {failures[0]}")
 
 
-def _start(job: Job, model_dir: str) -> subprocess.Popen[bytes]:
+def _devices(workers: int) -> list[str]:
+    """What CUDA_VISIBLE_DEVICES is to be for each worker: of several devices one in turn; empty: as it is."""
+    found = os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",")
+    several = found if workers > 1 and len(found) > 1 else [""]
+    return [device for device, _ in zip(itertools.cycle(several), range(workers), strict=False)]
+
+
+def _start(job: Job, model_dir: str, device: str) -> subprocess.Popen[bytes]:
     words = [sys.executable, "-m", "tf_simclr.reproduction.chain", json.dumps(job.lines(model_dir))]
     package = str(Path(tf_simclr.__file__).parents[1])
     paths = os.pathsep.join(filter(None, (package, os.getcwd(), os.environ.get("PYTHONPATH", ""))))
+    environment = {**os.environ, "PYTHONPATH": paths}
+    if device:
+        environment["CUDA_VISIBLE_DEVICES"] = device
     path = _log(job, model_dir)
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("ab") as log:
-        return subprocess.Popen(
-            words, stdin=subprocess.PIPE, stdout=log, stderr=log, env={**os.environ, "PYTHONPATH": paths}
-        )
+        return subprocess.Popen(words, stdin=subprocess.PIPE, stdout=log, stderr=log, env=environment)
 
 
 def _log(job: Job, model_dir: str) -> Path:
-    return Path(model_dir) / "logs" / f"{job.cells[0].folders[0]}.txt"
+    """Where a process's output goes; a remote run folder's stays on this machine."""
+    folder = os.path.join(tempfile.gettempdir(), "tf_simclr") if "://" in model_dir else model_dir
+    return Path(folder) / "logs" / f"{job.cells[0].folders[0]}.txt"
 
 
 def _failure(job: Job, code: int, model_dir: str) -> str:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
-from pathlib import Path
 
 import numpy as np
 import scipy.stats
+from etils import epath
 
 from tf_simclr.files import write_csv, write_whole
 from tf_simclr.reports import page, row_pictures
@@ -73,8 +73,8 @@ class Report:
         )
 
 
-def of(table: Table, values: Values, names: Sequence[str]) -> Report:
-    """The report of a table's rows; `names` are all its rows, picked or not."""
+def of(table: Table, values: Values) -> Report:
+    """The report of a table's rows, finished or not."""
     own = {row.name: values.get((table.name, row.name), {}) for row in table.rows}
     means = [float(np.mean(list(own[row.name].values()))) if own[row.name] else None for row in table.rows]
     ranks, paper_ranks = _ranks(means), _ranks([row.paper for row in table.rows])
@@ -84,7 +84,7 @@ def of(table: Table, values: Values, names: Sequence[str]) -> Report:
     )
     both = [(line.mean, line.row.paper) for line in lines if None not in (line.mean, line.row.paper)]
     agreement = verdicts.agreement(*zip(*both, strict=True)) if both else None
-    return Report(table, lines, agreement, tuple(verdicts.judge(table, own, names)))
+    return Report(table, lines, agreement, tuple(verdicts.judge(table, own)))
 
 
 def _ranks(figures: Sequence[float | None]) -> list[int | None]:
@@ -94,7 +94,7 @@ def _ranks(figures: Sequence[float | None]) -> list[int | None]:
     return [None if figure is None else int(next(ranks)) for figure in figures]
 
 
-def write(report: Report, folder: Path) -> None:
+def write(report: Report, folder: epath.Path) -> None:
     """Writes TABLE.md, .html, .csv and, where the table has a picture, .png."""
     folder.mkdir(parents=True, exist_ok=True)
     name = report.table.name
@@ -186,7 +186,7 @@ def _sections(report: Report, drawn: bytes | None) -> list[page.Section]:
     return sections
 
 
-def write_page(reports: Sequence[Report], path: Path) -> None:
+def write_page(reports: Sequence[Report], path: epath.Path) -> None:
     """Writes all tables as one Markdown file, the pictures into a folder of its name beside it."""
     folder = path.with_suffix("")
     for report in reports:

@@ -12,8 +12,9 @@ import json
 import os
 import shlex
 from collections.abc import Iterator, Mapping, Sequence
-from pathlib import Path
 from typing import Any
+
+from etils import epath
 
 from tf_simclr import methods
 from tf_simclr.config import Config, flags
@@ -121,4 +122,4 @@ def _cell(row: Row, seed: int, stages: tuple[Stage, ...]) -> Cell:
 
 def finished(cell: Cell, model_dir: str) -> bool:
     """Whether the last run of a row has its result."""
-    return (Path(model_dir) / cell.folders[-1] / "result.json").exists()
+    return (epath.Path(model_dir) / cell.folders[-1] / "result.json").exists()

@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
+
+from etils import epath
 
 from tf_simclr.errors import UsageError
 from tf_simclr.files import write_whole
@@ -18,8 +19,8 @@ Values = dict[tuple[str, str], dict[int, float]]
 _KEPT = ("steps", "num_labels", "num_eval_examples", "images_per_second", "wall_seconds")
 
 
-def path_of(results: str, cell: Cell) -> Path:
-    return Path(results) / cell.row.table / f"{cell.row.name}-seed{cell.seed}.json"
+def path_of(results: str, cell: Cell) -> epath.Path:
+    return epath.Path(results) / cell.row.table / f"{cell.row.name}-seed{cell.seed}.json"
 
 
 def read(results: str, cells: Sequence[Cell]) -> Values:
@@ -38,11 +39,11 @@ def read(results: str, cells: Sequence[Cell]) -> Values:
 
 def seeds(results: str) -> list[int]:
     """Those that any row of any table is finished with."""
-    found = (re.fullmatch(r".*-seed(\d+)\.json", path.name) for path in Path(results).glob("*/*.json"))
+    found = (re.fullmatch(r".*-seed(\d+)\.json", path.name) for path in epath.Path(results).glob("*/*.json"))
     return sorted({int(match.group(1)) for match in found if match})
 
 
-def _figure(path: Path, cell: Cell) -> float:
+def _figure(path: epath.Path, cell: Cell) -> float:
     try:
         stored = json.loads(path.read_text(encoding="utf-8"))
         before, figure = [(one["command"], one["flags"]) for one in stored["runs"]], float(stored["figure"])
@@ -75,7 +76,9 @@ def keep(results: str, cell: Cell, model_dir: str) -> float:
     Raises:
         UsageError: the last run's result has no such figure.
     """
-    found = [json.loads((Path(model_dir) / folder / "result.json").read_text()) for folder in cell.folders]
+    found = [
+        json.loads((epath.Path(model_dir) / folder / "result.json").read_text()) for folder in cell.folders
+    ]
     figure = _picked(found[-1], cell.row)
     runs = [
         {**own, **{name: result[name] for name in _KEPT if result.get(name) is not None}}

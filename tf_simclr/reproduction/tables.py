@@ -16,7 +16,7 @@ import dataclasses
 import json
 import re
 import shlex
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
@@ -65,19 +65,34 @@ class Table:
     note: str
 
 
-def read(folders: str, chosen: str = "") -> list[Table]:
-    """The tables of folders between commas; of `chosen`, names or patterns between commas, those rows alone.
+def read(folders: str) -> list[Table]:
+    """The tables of folders between commas.
 
     Raises:
         UsageError: no folder, a table without rows, a file that does not read, two tables or two rows of one
-            name, or a name that no row has.
+            name.
     """
     paths = [Path(part.strip()) for part in folders.split(",") if part.strip()]
     if not paths:
         raise UsageError("--table is required: a folder of flagfiles, as flags/paper_cpu/table5")
     tables = [_read_table(path) for path in paths]
     _require_different([(table.name, str(path)) for table, path in zip(tables, paths, strict=True)], "tables")
-    return _picked(tables, [part.strip() for part in chosen.split(",") if part.strip()])
+    return tables
+
+
+def rows(tables: Sequence[Table], chosen: str = "") -> list[Row]:
+    """The rows of the tables, or those of names or patterns between commas, as crop_* or table5/norm_t1.
+
+    Raises:
+        UsageError: no row is called so.
+    """
+    every = [row for table in tables for row in table.rows]
+    patterns = [part.strip() for part in chosen.split(",") if part.strip()]
+    for pattern in patterns:
+        if not any(_matches(row, pattern) for row in every):
+            names = ", ".join(row.name for row in every)
+            raise UsageError(f"--rows={pattern}: no such row; there are {names}"[:400])
+    return [row for row in every if not patterns or any(_matches(row, pattern) for pattern in patterns)]
 
 
 def _read_table(folder: Path) -> Table:
@@ -156,23 +171,6 @@ def _require_different(names: Sequence[tuple[str, str]], what: str) -> None:
         if name in first:
             raise UsageError(f"{path}: two {what} are named {name!r}; the other is {first[name]}")
         first[name] = path
-
-
-def _picked(tables: list[Table], patterns: Sequence[str]) -> list[Table]:
-    if not patterns:
-        return tables
-    for pattern in patterns:
-        if not any(_matches(row, pattern) for table in tables for row in table.rows):
-            names = ", ".join(row.name for table in tables for row in table.rows)
-            raise UsageError(f"--rows={pattern}: no such row; there are {names}"[:400])
-    return list(_with_rows(tables, patterns))
-
-
-def _with_rows(tables: list[Table], patterns: Sequence[str]) -> Iterator[Table]:
-    for table in tables:
-        rows = tuple(row for row in table.rows if any(_matches(row, pattern) for pattern in patterns))
-        if rows:
-            yield dataclasses.replace(table, rows=rows)
 
 
 def _matches(row: Row, pattern: str) -> bool:

@@ -90,10 +90,10 @@ def parse(text: str, names: Sequence[str], file: str) -> Comparison:
     return Comparison(text, factors, constant)
 
 
-def judge(table: Table, figures: Figures, names: Sequence[str]) -> list[Verdict]:
-    """The verdict of each claim; `names` are all rows of the table, picked or not."""
+def judge(table: Table, figures: Figures) -> list[Verdict]:
+    """The verdict of each claim."""
     spread, freedom = _spread(figures)
-    file = f"{table.name}/claims.json"
+    names, file = list(figures), f"{table.name}/claims.json"
     return [
         Verdict(
             claim,
