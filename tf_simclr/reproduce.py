@@ -13,7 +13,7 @@ from tf_simclr.config import Config
 from tf_simclr.config.flags import Command
 
 with epy.lazy_imports():
-    from tf_simclr.reproduction import estimate, jobs, report, stages, store, tables
+    from tf_simclr.reproduction import estimate, jobs, report, stages, store, tables, verdicts
 
 COMMAND = Command(
     "reproduce",
@@ -27,6 +27,7 @@ def reproduce(config: Config) -> None:
     """Runs what is not finished yet, and reports."""
     asked, results = config.reproduction, _results(config)
     found = tables.read(asked.table)
+    verdicts.require_readable(found)
     rows = tables.rows(found, asked.rows)
     cells = stages.cells(rows, _seeds(config), asked.row_flags)
     store.read(results, cells)  # rows that have changed are said before anything runs

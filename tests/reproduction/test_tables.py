@@ -133,6 +133,14 @@ def test_rows_with_the_same_flags_share_their_runs_and_seeds_do_not(tmp_path: Pa
             "claims.json: picture 'pie'",
         ),
         (
+            lambda table: (table / "low.cfg").rename(table / "lower.cfg"),
+            "claims.json: 'low > high' names 'low'",
+        ),
+        (
+            lambda table: (table / "claims.json").write_text('{"titel": ""}'),
+            "claims.json: cannot be read (no such key: titel)",
+        ),
+        (
             lambda table: (table / "claims.json").write_text('{"claims": {"a": []}}'),
             "claims.json: cannot be read",
         ),

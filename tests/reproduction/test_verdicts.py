@@ -46,6 +46,9 @@ def test_what_a_seed_adds_to_all_rows_is_no_noise() -> None:
 def test_one_seed_is_not_judged_and_a_row_without_figures_neither() -> None:
     assert judged(figures(a=[50.0], b=[40.0]), "a > b").verdict == verdicts.OPEN
     assert judged(figures(a=[50.0, 51.0], b=[]), "a > b").verdict == verdicts.OPEN
+    own = figures(a=[50.0, 51.0, 50.4], b=[40.2, 41.0, 40.3], c=[])
+    assert judged(own, "b > a", "a > c").verdict == verdicts.FAILS
+    assert judged(own, "a > b", "a > c").verdict == verdicts.OPEN
 
 
 def test_sums_of_rows_and_numbers_are_compared() -> None:
@@ -73,7 +76,7 @@ def test_rows_with_fewer_seeds_count_with_those_they_have() -> None:
     assert one.verdict == verdicts.HOLDS
 
 
-@pytest.mark.parametrize("text", ["a < b", "a > z", "a", "a > b > a", "a > b * 2"])
+@pytest.mark.parametrize("text", ["a < b", "a > z", "a", "a > b > a", "a > b * 2", "2 > 1"])
 def test_what_is_no_comparison_of_rows_is_said(text: str) -> None:
     with pytest.raises(UsageError, match=r"tab/claims\.json"):
         judged(figures(a=[1.0], b=[2.0]), text)

@@ -80,5 +80,5 @@ def _seconds(job: Job, measured: Measured) -> float:
 
 def _stage_seconds(stage: Stage, start: float, images_per_second: float, images: int) -> float:
     steps, batch = stage.config.steps(images).total, stage.config.optimization.train_batch_size
-    further = max(0, steps - MEASURED) if "optimization" in stage.config.to_tree() else 0
+    further = max(0, steps - MEASURED) if stage.trains else 0
     return start + further * batch / max(images_per_second, 1e-9)

@@ -28,12 +28,13 @@ _OF_THE_RUN = ("seed", "checkpoint")  # said by the stage itself; paths may chan
 
 @dataclasses.dataclass(frozen=True)
 class Stage:
-    """A command of a row: its words but for --seed and folders, and what they resolve to."""
+    """A command of a row: its words but for --seed and folders, what they resolve to, whether it trains."""
 
     command: str
     words: tuple[str, ...]
     config: Config
     flags: Mapping[str, Any]
+    trains: bool
 
 
 @dataclasses.dataclass(frozen=True)
@@ -85,7 +86,7 @@ def _stages(row: Row, more: Sequence[str]) -> Iterator[Stage]:
             _, config = flags.parse(command, words)
         except UsageError as error:
             raise UsageError(f"{row.path}: {name}: {error}") from error
-        yield Stage(name, tuple(words), config, _said(command, config))
+        yield Stage(name, tuple(words), config, _said(command, config), "optimization" in command.groups)
 
 
 def _command(row: Row, name: str) -> Command:

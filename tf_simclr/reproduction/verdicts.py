@@ -47,7 +47,7 @@ class Judged:
 
 @dataclasses.dataclass(frozen=True)
 class Verdict:
-    """A claim's: the worst of its comparisons'."""
+    """A claim's: a comparison that does not hold decides, then one that is open, then one within noise."""
 
     claim: Claim
     comparisons: tuple[Judged, ...]
@@ -55,7 +55,7 @@ class Verdict:
     @property
     def verdict(self) -> str:
         found = {one.verdict for one in self.comparisons}
-        return next(verdict for verdict in (OPEN, FAILS, NOISE, HOLDS) if verdict in found)
+        return next(verdict for verdict in (FAILS, OPEN, NOISE, HOLDS) if verdict in found)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -87,13 +87,21 @@ def parse(text: str, names: Sequence[str], file: str) -> Comparison:
                 constant += factor * float(term)
             else:
                 raise UsageError(f"{file}: {text!r} names {term!r}, which is no row of the table")
+    if not factors:
+        raise UsageError(f"{file}: {text!r} names no row of the table")
     return Comparison(text, factors, constant)
+
+
+def require_readable(tables: Sequence[Table]) -> None:
+    """UsageError where a comparison of a claim cannot be read."""
+    for table in tables:
+        judge(table, {row.name: {} for row in table.rows})
 
 
 def judge(table: Table, figures: Figures) -> list[Verdict]:
     """The verdict of each claim."""
     spread, freedom = _spread(figures)
-    names, file = list(figures), f"{table.name}/claims.json"
+    names, file = list(figures), str(table.folder / "claims.json")
     return [
         Verdict(
             claim,
