@@ -42,15 +42,16 @@ def processes_of(runs: Path) -> list[str]:
 @pytest.mark.slow
 def test_a_killed_table_goes_on_and_ends_as_the_commands_alone(tmp_path: Path) -> None:
     table, runs = write_set(tmp_path / "set"), tmp_path / "runs"
-    process = start(reproduce(table, runs))
-    wait_for(runs, "*/checkpoints")
-    process.send_signal(signal.SIGKILL)
-    process.wait()
-    for _ in range(600):
-        if not processes_of(runs):
-            break
-        time.sleep(0.1)
-    assert not processes_of(runs), "a row outlives the table"
+    for number, code in ((signal.SIGTERM, 130), (signal.SIGKILL, -signal.SIGKILL)):
+        process = start(reproduce(table, runs))
+        wait_for(runs, "*/checkpoints")
+        process.send_signal(number)
+        assert process.wait() == code
+        for _ in range(600):
+            if not processes_of(runs):
+                break
+            time.sleep(0.1)
+        assert not processes_of(runs), "a row outlives the table"
     said = finish(start(reproduce(table, runs, "--workers=2")))
     assert "2 runs to go, 2 at a time" in said
     assert len(list(runs.glob("pretrain-*"))) == 2, "rows of the same flags share their pretraining"
