@@ -100,7 +100,7 @@ def _require_complete(command: Command, config: Config) -> None:
         UsageError: no run folder, teacher or data set is named, a data set to probe but not how often,
             TF_CONFIG cannot be used, or several workers are given what one process does.
     """
-    if "run" not in command.groups or "doctor" in command.groups:
+    if "run" not in command.groups or {"doctor", "reproduction"} & set(command.groups):
         return
     if this_worker(config.devices).count > 1:
         _refuse_several_workers(config)
@@ -132,7 +132,7 @@ def _refuse_several_workers(config: Config) -> None:
     several = {
         "sweep": config.sweep.sweep,
         "seeds": config.repeats.seeds,
-        "compare_with": config.repeats.compare_with,
+        "compare_with": config.comparison.compare_with,
     }
     for flag, value in several.items():
         if value:

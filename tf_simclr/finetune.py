@@ -22,7 +22,7 @@ with epy.lazy_imports():
     from tf_simclr.runs import build
     from tf_simclr.training import selection
 
-_OWN = "labels freezing selection sweep repeats"
+_OWN = "labels freezing selection sweep repeats comparison"
 COMMAND = Command(
     "finetune",
     "train encoder and classifier on a fraction of the labels; from scratch without --checkpoint",

@@ -24,7 +24,7 @@ with epy.lazy_imports():
 COMMAND = Command(
     "knn",
     "classify test images by their nearest training images, by cosine of h",
-    "data encoder head neighbours repeats checkpoints devices run".split(),
+    "data encoder head neighbours repeats comparison checkpoints devices run".split(),
     {},
 )
 

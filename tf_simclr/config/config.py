@@ -66,6 +66,8 @@ class Config:
     predicting: groups.Predicting = field(default_factory=groups.Predicting)
     searching: groups.Searching = field(default_factory=groups.Searching)
     repeats: groups.Repeats = field(default_factory=groups.Repeats)
+    comparison: groups.Comparison = field(default_factory=groups.Comparison)
+    reproduction: groups.Reproduction = field(default_factory=groups.Reproduction)
     checkpoints: groups.Checkpoints = field(default_factory=groups.Checkpoints)
     imported: groups.Imported = field(default_factory=groups.Imported)
     devices: groups.Devices = field(default_factory=groups.Devices)

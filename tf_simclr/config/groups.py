@@ -474,6 +474,12 @@ class Repeats:
         form=(r"(0|[1-9]\d{0,8})( *, *(0|[1-9]\d{0,8}))*", "whole numbers from 0 on, separated by commas"),
         distinct=True,
     )
+
+
+@dataclasses.dataclass(frozen=True)
+class Comparison:
+    """comparison"""
+
     compare_with: str = option(
         "", "run folder to compare the predictions with, by paired tests (App. B.8)", may_change=True
     )
@@ -537,6 +543,22 @@ class Doctor:
     )
     sizes: bool = option(False, "memory and traffic of a planned run on --devices replicas", may_change=True)
     devices: int = option(2, "replicas", minimum=1, may_change=True)
+
+
+@dataclasses.dataclass(frozen=True)
+class Reproduction:
+    """tables of rows"""
+
+    table: str = option("", "folders of flagfiles, a row a file, separated by commas", distinct=True)
+    rows: str = option("", "names of the rows to run, or patterns, separated by commas; empty: all")
+    row_flags: str = option(
+        "", "further flags of every command of the rows, as '--data_dir=DIR --jit_compile'"
+    )
+    results: str = option("", "folder of the rows' results, a small JSON each; empty: MODEL_DIR/results")
+    workers: int = option(1, "runs side by side, a process each", minimum=1)
+    dry_run: bool = option(False, "print the plan, with the time that a few measured steps promise, and stop")
+    report_only: bool = option(False, "train nothing: report what --results holds")
+    page: str = option("", "Markdown file for all tables together, their pictures in a folder of its name")
 
 
 @dataclasses.dataclass(frozen=True)

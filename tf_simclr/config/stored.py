@@ -30,7 +30,9 @@ PREPARED = {
 }
 _KERAS = "tensorflow.keras.applications:"  # builds what its arguments say, and calls nobody
 _OF_PRETRAINING = "method augmentation memory probe preview profile".split()
-_OF_EVALUATION = "labels draws freezing selection sweep transfers embedding repeats imported".split()
+_OF_EVALUATION = (
+    "labels draws freezing selection sweep transfers embedding repeats comparison imported".split()
+)
 
 
 def stored_config(checkpoint: str) -> Config:
@@ -207,6 +209,7 @@ def read_tree(folder: epath.Path) -> dict[str, Any]:
             config = _of_old_form(tree)
             foreign = {
                 "doctor",
+                "reproduction",
                 "predicting",
                 *(_OF_EVALUATION if config.command == "pretrain" else _OF_PRETRAINING),
             }

@@ -85,7 +85,7 @@ def _conclude(run: RunFolder, per_seed: list[Result], combined: Result) -> Resul
     for name in SHARED:
         if name in first and len({result[name] for result in per_seed}) == 1:
             values[name] = first[name]
-    if run.config.repeats.compare_with:
+    if run.config.comparison.compare_with:
         found = [result.get("comparisons") or [result["comparison"]] for result in per_seed]
         values["comparisons"] = [comparison for of_seed in found for comparison in of_seed]
     speeds = [results.speed_of(result) for result in per_seed]
