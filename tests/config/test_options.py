@@ -24,6 +24,7 @@ from tf_simclr.errors import UsageError
         ("pretrain", "--shuffle_buffer=1000000000", "at most 10000000"),
         ("pretrain", "--temperature=1e-300", "tells from"),
         ("pretrain", "--temperature=1e-9", "at least 0.0001"),
+        ("pretrain", "--center_crop_fraction=1e-6", "give 0, or at least 0.1"),
         ("pretrain", "--warmup_epochs=1e300", "at most"),
         ("pretrain", "--learning_rate=1e300", "at most"),
         ("pretrain", f"--checkpoint_steps=0x{'f' * 5000}", "must be at most 2147483647"),

@@ -75,7 +75,11 @@ PLAIN: dict[str, list[Any]] = {  # where the rules allow what is large, slow or 
     "eval_batch_size": [1, 7, 64],
     "encoder": ["little:encoder"] * 9 + ["little:encoder(width=6)", "resnet"],
     "width_multiplier": [1 / 32, 0.05],
-    "augmentations": ["", "crop", "color(strength=0.5),blur", "crop|blur", "sobel,crop", "little:none"],
+    "augmentations": ["", "", "", "crop", "color(strength=0.5),blur", "crop|blur", "sobel,crop"],
+    "augment": ["crop", "none", "simclr"],
+    "one_branch": [False] * 7 + [True],
+    "fine_tune_after_block": [-1, 4],
+    "ema": [False] * 7 + [True],
     "num_proj_layers": [1, 2, 3],
     "proj_out_dim": [1, 8],
     "proj_hidden_dim": [0, 1, 8],
@@ -181,7 +185,7 @@ def case(draw: Any, number: int, settled: Mapping[str, Mapping[str, Any]]) -> Ca
     values = {flag.name: _value(draw, flag, base, flag.name in odd) for flag in chosen}
     given = {**base, **{name: value for name, value in values.items() if value is not None}}
     words = [_word(name, value) for name, value in given.items()]
-    whole = chance.random() < (0.3 if command in EVALUATES else 0.1)
+    whole = chance.random() < (0.3 if command in EVALUATES else 0.05)
     return Case(command, words, frozenset(flag.name for flag in chosen), whole)
 
 
