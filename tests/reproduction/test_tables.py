@@ -100,6 +100,7 @@ def test_rows_with_the_same_flags_share_their_runs_and_seeds_do_not(tmp_path: Pa
     high, knn, low, *second = cells(write_set(tmp_path), [0, 1])
     assert high.folders[0] == knn.folders[0] != low.folders[0]
     assert high.folders[1] != knn.folders[1]
+    assert [len(job.cells) for job in jobs.jobs([high, low, knn])] == [2, 1], "one process trains for both"
     assert not {folder for cell in second for folder in cell.folders} & {*high.folders, *low.folders}
 
 
