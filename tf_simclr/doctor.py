@@ -13,13 +13,8 @@ from tf_simclr.config.flags import Command
 from tf_simclr.errors import UsageError
 
 _RUNS = (
-    "extension",
-    "preview",
-    "checkpoints",
-    "devices",
-    "profile",
-    "run",
-)  # so that a flagfile of pretrain can be given
+    "extension preview checkpoints devices profile run".split()
+)  # so that pretrain's flagfiles can be given
 COMMAND = Command(
     "doctor",
     "what a pretraining will meet (--flagfile), parity of 1 against n devices (--parity), sizes and traffic "
@@ -43,7 +38,7 @@ def doctor(config: Config) -> None:
     if config.doctor.sizes:
         from tf_simclr.checks import sizes
 
-        print(sizes.report(config))
+        print(sizes.to_json(config) if config.doctor.json else sizes.report(config))
 
 
 def check_run(config: Config) -> None:
@@ -57,8 +52,8 @@ def check_run(config: Config) -> None:
     with contextlib.redirect_stdout(sys.stderr):  # what a run says as it opens its data
         found = before_a_run.findings(config)
     print(findings.to_json(found) if config.doctor.json else findings.report(found))
-    if wasted := sum(one.level == findings.WASTED for one in found):
-        raise CheckFailed(f"such a run would be wasted: see the last {wasted} lines")
+    if findings.is_wasted(found):
+        raise CheckFailed("such a run would be wasted: see above")
 
 
 def check_parity(config: Config) -> None:

@@ -30,7 +30,7 @@ def sizes(run: Planned) -> Iterator[Finding]:
     middle, factor = np.median(sides, axis=0).astype(int), float(np.median(factors))
     looked = f"{len(sides)} of {run.source.num_examples:,} images looked at: {middle[0]} x {middle[1]} px"
     figures = {"height": int(middle[0]), "width": int(middle[1]), "enlarged": factor}
-    if factor >= limits.ENLARGED.value:
+    if factor > limits.ENLARGED.value:
         line = (
             f"--image_size={run.config.data.image_size}: {looked} in the middle, enlarged {factor:.2g} times"
         )

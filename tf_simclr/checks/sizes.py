@@ -7,6 +7,7 @@ norm needs them) and of ReLUs (convolutions do). What the method adds it reckons
 from __future__ import annotations
 
 import dataclasses
+import json
 
 import tensorflow as tf
 
@@ -81,6 +82,11 @@ def of(config: Config, replicas: int) -> Sizes:
         exchanged_batch_norm=_batch_norm(channels, len(norms), config, replicas),
         exchanged_by_method=method.exchanged,
     )
+
+
+def to_json(config: Config) -> str:
+    """`of` on --devices replicas, as JSON."""
+    return json.dumps(dataclasses.asdict(of(config, config.doctor.devices)), indent=2)
 
 
 def report(config: Config) -> str:

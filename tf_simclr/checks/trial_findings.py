@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from typing import NamedTuple
 
 import tensorflow as tf
 
@@ -42,38 +43,44 @@ def speed(run: Planned, tried: Trial) -> Iterator[Finding]:
 def _duration(hours: float) -> str:
     if hours >= 48:
         return f"about {hours / 24:,.0f} days"
-    return f"about {hours:.1f} hours" if hours >= 1 else f"about {max(1, round(60 * hours))} minutes"
+    return f"about {hours:.1f} hours" if hours >= 1 else f"about {60 * hours:.1f} minutes"
 
 
 def first_loss(run: Planned, tried: Trial) -> Iterator[Finding]:
     """The loss of the run's first weights, beside that of knowing nothing where it has a closed form."""
-    measured, expected = (
-        tried.first[run.config.method.figures[0]],
-        _knowing_nothing(run.config.method, tried.images),
-    )
+    method = run.config.method
+    measured, expected = tried.first[method.figures[0]], _knowing_nothing(method, tried.images)
     said = f"first loss, of {tried.images:,} images: {measured:.4g}"
     if not math.isfinite(measured):
-        yield Finding(
-            WASTED,
-            f"{said}; look at --precision, --temperature and --checkpoint",
-            {"first_loss": str(measured)},
-        )
-        return
-    if expected is None:
+        advice = "look at --precision, --temperature and --checkpoint"
+        yield Finding(WASTED, f"{said}; {advice}", {"first_loss": str(measured)})
+    elif expected is None:
         yield Finding(NOTE, said, {"first_loss": measured})
-        return
-    term, value = expected
-    far = measured > limits.FIRST_LOSS.value * value
-    advice = "; positives lie farther apart than negatives: soften the views, look by --preview_views" * far
-    figures = {"first_loss": measured, "expected_loss": value}
-    yield Finding(
-        WARNING if far else NOTE, f"{said}; knowing nothing gives {term} = {value:.4g}{advice}", figures
-    )
+    else:
+        said += f"; knowing nothing gives {expected.term} = {expected.value:.4g}"
+        figures = {"first_loss": measured, "expected_loss": expected.value}
+        excess = (measured - expected.value) / expected.directions
+        if excess * expected.temperature > limits.FIRST_LOSS.value:
+            advice = "z is long, or spread too far; give --hidden_norm, or raise --temperature"
+            yield Finding(WARNING, f"--temperature={expected.temperature:g}: {said}; {advice}", figures)
+        else:
+            yield Finding(NOTE, said, figures)
 
 
-def _knowing_nothing(method: Method, images: int) -> tuple[str, float] | None:
-    """The loss of N images whose similarities are all equal: log(2N-1) of Eq. 1, twice in our scale."""
-    name = lookup.parse("objective", method.objective)[0] if isinstance(method, SimCLR) else ""
+class _Ignorance(NamedTuple):
+    """The loss where all similarities are equal: its term, its value, and of how many cross entropies."""
+
+    term: str
+    value: float
+    directions: int
+    temperature: float
+
+
+def _knowing_nothing(method: Method, images: int) -> _Ignorance | None:
+    """Of N images; Eq. 1 has log(2N-1), which our scale counts twice."""
+    if not isinstance(method, SimCLR):
+        return None
+    name, _ = lookup.parse("objective", method.objective)
     if name == "nt_xent":
-        return "2 log(2N-1)", 2 * math.log(2 * images - 1)
-    return ("log(N)", math.log(images)) if name == "info_nce" else None
+        return _Ignorance("2 log(2N-1)", 2 * math.log(2 * images - 1), 2, method.temperature)
+    return _Ignorance("log(N)", math.log(images), 1, method.temperature) if name == "info_nce" else None

@@ -506,7 +506,7 @@ class Doctor:
     trial_seconds: int = option(
         30, "about how long a planned run is tried on this machine; 0: not at all", minimum=0, may_change=True
     )
-    json: bool = option(False, "print findings as JSON", may_change=True)
+    json: bool = option(False, "print findings, or sizes, as JSON", may_change=True)
 
 
 @dataclasses.dataclass(frozen=True)
