@@ -543,6 +543,10 @@ class Doctor:
     )
     sizes: bool = option(False, "memory and traffic of a planned run on --devices replicas", may_change=True)
     devices: int = option(2, "replicas", minimum=1, may_change=True)
+    trial_seconds: int = option(
+        30, "about how long a planned run is tried on this machine; 0: not at all", minimum=0, may_change=True
+    )
+    json: bool = option(False, "print findings, or sizes, as JSON", may_change=True)
 
 
 @dataclasses.dataclass(frozen=True)

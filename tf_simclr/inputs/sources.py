@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 
+import numpy as np
+
 from tf_simclr import data
 from tf_simclr.config import Config
 from tf_simclr.data import Source, pillow_decoding
@@ -100,6 +102,13 @@ def optional_eval_source(config: Config) -> Source | None:
         except EmptySplit:
             continue
     return None
+
+
+def few(source: Source, most: int) -> Source:
+    """At most that many images, spread evenly over a source that can be indexed; of a stream the first."""
+    count = min(most, source.num_examples)
+    last = source.num_examples - 1 if isinstance(source, IndexedSource) else count - 1
+    return source.subset(np.linspace(0, last, count).astype(np.int64))
 
 
 def available_splits(config: Config) -> tuple[str, ...]:
