@@ -14,7 +14,7 @@ from tf_simclr.errors import UsageError
 _RUNS = ("preview", "checkpoints", "devices", "profile", "run")  # so that a flagfile of pretrain can be given
 COMMAND = Command(
     "doctor",
-    "parity of 1 against n devices (--parity), sizes and traffic of a planned run (--sizes)",
+    "parity of 1 against n devices (--parity), sizes of a planned run (--sizes), bad images (--data)",
     [*"doctor data views augmentation encoder head method optimization memory probe".split(), *_RUNS],
     {},
 )
@@ -25,14 +25,32 @@ class CheckFailed(Exception):
 
 
 def doctor(config: Config) -> None:
-    if not (config.doctor.parity or config.doctor.sizes):
-        raise UsageError("give --parity or --sizes (--help explains them)")
-    if config.doctor.parity:
+    wanted = config.doctor
+    if not (wanted.parity or wanted.sizes or wanted.data):
+        raise UsageError("give --parity, --sizes or --data (--help explains them)")
+    if wanted.parity:
         check_parity(config)
-    if config.doctor.sizes:
+    if wanted.sizes:
         from tf_simclr.checks import sizes
 
         print(sizes.report(config))
+    if wanted.data:
+        check_images(config)
+
+
+def check_images(config: Config) -> None:
+    """Prints which images of --dataset cannot be decoded.
+
+    Raises:
+        CheckFailed: there are more than --max_bad_images.
+    """
+    from tf_simclr.checks import images
+
+    config.require_dataset()
+    lines, too_many = images.report(config)
+    print("\n".join(lines))
+    if too_many:
+        raise CheckFailed(f"more bad images than --max_bad_images={config.data.max_bad_images:g} bears")
 
 
 def check_parity(config: Config) -> None:

@@ -13,7 +13,7 @@ from tf_simclr.devices.data_service import out_of_turn
 from tf_simclr.devices.distribution import is_lost_worker, lost_worker
 from tf_simclr.errors import Interrupted, UsageError
 from tf_simclr.files import out_of_space
-from tf_simclr.inputs import splits
+from tf_simclr.inputs import bad_images, splits
 from tf_simclr.protocols import datasets
 
 
@@ -26,9 +26,9 @@ def explained(error: Exception, config: Config) -> UsageError | Interrupted | No
             f"no space is left on the disk of --model_dir={config.run.model_dir}, or of another folder that "
             "the command writes to; what was saved is whole; make space"
         )
-    if not isinstance(error, tf.errors.InvalidArgumentError):
+    if not isinstance(error, tf.errors.InvalidArgumentError | tf.errors.NotFoundError):
         return None
-    return out_of_turn(error) or _broken_image(config)
+    return out_of_turn(error) or bad_images.over(config) or _broken_image(config)
 
 
 def _broken_image(config: Config) -> UsageError | None:
