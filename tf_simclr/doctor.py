@@ -18,7 +18,7 @@ _RUNS = (
 COMMAND = Command(
     "doctor",
     "what a pretraining will meet (--flagfile), parity of 1 against n devices (--parity), sizes and traffic "
-    "of a planned run (--sizes)",
+    "of a planned run (--sizes), bad images (--data)",
     [*"doctor data views augmentation encoder head method optimization memory probe".split(), *_RUNS],
     {},
 )
@@ -29,16 +29,21 @@ class CheckFailed(Exception):
 
 
 def doctor(config: Config) -> None:
-    if not (config.doctor.parity or config.doctor.sizes):
+    wanted = config.doctor
+    if not (wanted.parity or wanted.sizes or wanted.data):
         if not config.data.dataset:
-            raise UsageError("give the flags of a pretraining, as --flagfile=FILE, or --parity or --sizes")
+            raise UsageError(
+                "give the flags of a pretraining, as --flagfile=FILE, or --parity, --sizes or --data"
+            )
         check_run(config)
-    if config.doctor.parity:
+    if wanted.parity:
         check_parity(config)
-    if config.doctor.sizes:
+    if wanted.sizes:
         from tf_simclr.checks import sizes
 
-        print(sizes.to_json(config) if config.doctor.json else sizes.report(config))
+        print(sizes.to_json(config) if wanted.json else sizes.report(config))
+    if wanted.data:
+        check_images(config)
 
 
 def check_run(config: Config) -> None:
@@ -54,6 +59,21 @@ def check_run(config: Config) -> None:
     print(findings.to_json(found) if config.doctor.json else findings.report(found))
     if findings.is_wasted(found):
         raise CheckFailed("such a run would be wasted: see above")
+
+
+def check_images(config: Config) -> None:
+    """Prints which images of --dataset cannot be decoded.
+
+    Raises:
+        CheckFailed: there are more than --max_bad_images.
+    """
+    from tf_simclr.checks import images
+
+    config.require_dataset()
+    lines, too_many = images.report(config)
+    print("\n".join(lines))
+    if too_many:
+        raise CheckFailed(f"more bad images than --max_bad_images={config.data.max_bad_images:g} bears")
 
 
 def check_parity(config: Config) -> None:

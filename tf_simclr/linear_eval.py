@@ -57,6 +57,7 @@ def linear_eval_once(config: Config) -> dict[str, Any]:
         model = _frozen_model(config, train.num_classes, steps)
     runs.initialize_encoder(model, config)
     run.write_data(train)
+    run.keep_listing(train)
     if labelled.is_part(config.labels):
         run.write_labelled_ids(train)
     training.print_plan(run, train, steps, model, strategy)

@@ -52,7 +52,9 @@ def predict(config: Config) -> collections.Counter[str]:
         predictor = predictors.of_config(config)
         _print_plan(config, sources, predictor)
         training.print_census(*sources)
-        return _write(config, predictor, sources, file)
+        counts = _write(config, predictor, sources, file)
+        training.print_bad_images(*sources)
+        return counts
 
 
 def _require_complete(config: Config) -> None:

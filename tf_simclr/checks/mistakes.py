@@ -14,7 +14,7 @@ from tf_simclr.devices.data_service import out_of_turn
 from tf_simclr.devices.distribution import is_lost_worker, lost_worker
 from tf_simclr.errors import Damaged, Interrupted, UsageError
 from tf_simclr.files import out_of_space
-from tf_simclr.inputs import splits
+from tf_simclr.inputs import bad_images, splits
 from tf_simclr.protocols import datasets
 
 
@@ -32,11 +32,11 @@ def explained(error: Exception, config: Config) -> UsageError | Interrupted | No
             "the memory of the device, or of the machine, does not hold what the flags ask for: give a "
             "smaller --train_batch_size or --eval_batch_size, --image_size or encoder"
         )
-    if isinstance(error, shards.DAMAGE):
-        return _found(config, shards.damaged)
-    if not isinstance(error, tf.errors.InvalidArgumentError):
+    if isinstance(error, shards.DAMAGE) and (damaged := _found(config, shards.damaged)):
+        return damaged
+    if not isinstance(error, tf.errors.InvalidArgumentError | tf.errors.NotFoundError):
         return None
-    return out_of_turn(error) or _found(config, data.undecodable_image)
+    return out_of_turn(error) or bad_images.over(config) or _found(config, data.undecodable_image)
 
 
 def _found(config: Config, look: Callable[[Source], UsageError | None]) -> UsageError | None:

@@ -80,6 +80,21 @@ class Data:
         "folder for the images of --cache_dataset, as files that later runs use too; empty: in memory",
         may_change=True,
     )
+    on_bad_image: str = option(
+        "skip",
+        "an image that cannot be decoded: skip uses others in its place, fail ends the command",
+        choices=["skip", "fail"],
+        may_change=True,
+    )
+    max_bad_images: float = option(
+        0.01,
+        "bad images that --on_bad_image=skip bears: a share of the data set, or from 1 on their number",
+        minimum=0,
+        may_change=True,
+    )
+    max_image_pixels: int = option(
+        178_956_970, "an image of more pixels is a bad one, not decoded", minimum=1, may_change=True
+    )
     shuffle_buffer: int = option(
         10_000,
         "records in the shuffle buffer of a TFDS data set; folders and digits are permuted exactly",
@@ -542,6 +557,9 @@ class Doctor:
         False, "train on 1 and on --devices virtual CPU devices and compare", may_change=True
     )
     sizes: bool = option(False, "memory and traffic of a planned run on --devices replicas", may_change=True)
+    data: bool = option(
+        False, "decode every image of --dataset; bad_images.csv in --model_dir", may_change=True
+    )
     devices: int = option(2, "replicas", minimum=1, may_change=True)
     trial_seconds: int = option(
         30, "about how long a planned run is tried on this machine; 0: not at all", minimum=0, may_change=True

@@ -11,15 +11,19 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import os
 from collections.abc import Callable, Iterator, Sequence
 
 import tensorflow as tf
 
 from tf_simclr.data import census, slices
+from tf_simclr.data.bad_images import FAIL, BadImages, Policy
 from tf_simclr.data.decoding import Decoding
 from tf_simclr.data.holdout import NOTHING, Holdout, Row
 from tf_simclr.data.labels_csv import SPLITS, LabelsCsv, read_csv
+from tf_simclr.data.listing import Listing
 from tf_simclr.data.records import UNLABELLED, FileSource
+from tf_simclr.data.scan import Scan
 from tf_simclr.data.walk import IMAGE_EXTENSIONS, Walk
 from tf_simclr.errors import EmptySplit, UsageError
 
@@ -44,13 +48,27 @@ class _Contents:
 
 def folder_splits(path: str, labels_csv: str = "", holdout: Holdout = NOTHING) -> tuple[str, ...]:
     """Names of the splits in `path`; raises UsageError when it is no folder."""
-    return tuple(_contents(Walk(path), labels_csv, holdout).splits)
+    return tuple(_contents(Walk(path), labels_csv, holdout, lambda rows: rows).splits)
 
 
-def open_folder(path: str, split: str, labels_csv: str = "", holdout: Holdout = NOTHING) -> FileSource:
-    """Opens a split of the folder `path`, a slice, or several as `train+val`; with `labels_csv` its rows."""
-    walk = Walk(path)
-    found = _contents(walk, labels_csv, holdout)
+def open_folder(
+    path: str,
+    split: str,
+    labels_csv: str = "",
+    holdout: Holdout = NOTHING,
+    policy: Policy = FAIL,
+    kept: Listing | None = None,
+) -> FileSource:
+    """Opens a split of the folder `path`, a slice, or several as `train+val`; with `labels_csv` its rows.
+
+    `kept` are the images that a training began with: they are used in place of those that are there now.
+    """
+    walk, scan = Walk(path), Scan(path, policy.max_pixels)
+    found = _contents(walk, labels_csv, NOTHING if kept else holdout, scan, scan.bad if policy.skip else None)
+    notes: list[str] = []
+    if kept is not None:
+        notes += _changes(kept, _contents(walk, labels_csv, NOTHING, list, {}))
+        found = _with_kept(found, kept, scan)
     rows = slices.select(f"folder:{path}", split, found.splits, name=lambda row: row[0])
     if found.order is not None:
         chosen = set(rows)
@@ -58,28 +76,118 @@ def open_folder(path: str, split: str, labels_csv: str = "", holdout: Holdout = 
     ids, labels = [file for file, _ in rows], [label for _, label in rows]
     tops = [found.prefixes.get(name, found.prefixes.get("train", "")) for name in slices.names(split)]
     listed = {file for file, _ in found.order or ()}
-    notes = () if labels_csv else tuple(_notes(walk, found.prefixes, labels))
-    taken = census.take(walk, tops, ids, found.class_names, labels_csv, listed, notes)
+    notes += () if labels_csv else tuple(_notes(walk, found.prefixes, labels))
+    taken = census.take(walk, tops, ids, found.class_names, labels_csv, listed | set(scan.bad), notes)
+    bad_images = _bad_images(f"folder:{path}", walk, scan, policy, kept)
     if not rows:
         where = f"rows for it in {labels_csv}" if labels_csv else "images " + "/".join(IMAGE_EXTENSIONS)
         left = f", but {taken.says_left_out}" if taken.left_out else ""
         raise EmptySplit(f"--dataset=folder:{path}: split {split!r} is empty, there are no {where}{left}")
-    source = FileSource(f"folder:{path}", split, found.class_names, root=path, labels=labels, ids=ids)
+    sizes = [scan.sizes[file] for file in ids]
+    source = FileSource(
+        f"folder:{path}", split, found.class_names, root=path, labels=labels, ids=ids, sizes=sizes
+    )
     source.decoding, source.census = Decoding(by_pillow=True), taken
     source.held_out = found.held_out
+    source.bad_images = bad_images
+    source.listing = kept or _listing(found, split, scan)
     return source
 
 
-def _contents(walk: Walk, labels_csv: str, holdout: Holdout) -> _Contents:
+def _bad_images(name: str, walk: Walk, scan: Scan, policy: Policy, kept: Listing | None) -> BadImages:
+    """What the scan found; UsageError where that is too much."""
+    bad = dict(scan.bad)
+    for folder, one in walk.seen.items():
+        for file in one.unreadable:
+            name_in_bytes = os.fsencode(f"{folder}/{file}".lstrip("/"))
+            bad[name_in_bytes.decode(errors="backslashreplace")] = "its name is no UTF-8"
+    bad |= kept.bad if kept else {}
+    found = BadImages(f"--dataset={name}", len(scan.sizes) + len(bad), policy)
+    for file, reason in bad.items():
+        found.note(file, reason, "scan")
+    found.require_few()
+    return found
+
+
+def _listing(found: _Contents, split: str, scan: Scan) -> Listing:
+    names = dict.fromkeys([*slices.names(split), *(("test",) if found.held_out else ())])
+    rows = [(name, *row) for name in names for row in found.splits[name]()]
+    if found.order is not None:
+        split_of = {file: name for name, file, _ in rows}
+        rows = [(split_of[file], file, label) for file, label in found.order if file in split_of]
+    sizes = {file: scan.sizes[file] for _, file, _ in rows}
+    return Listing(rows, found.class_names, sizes, dict(scan.bad), found.held_out, found.order is not None)
+
+
+def _with_kept(found: _Contents, kept: Listing, scan: Scan) -> _Contents:
+    """The splits of `kept` as they were, others with its classes' numbers."""
+    number = {name: index for index, name in enumerate(kept.class_names)}
+    number_of = {index: number.get(name) for index, name in enumerate(found.class_names)} | {
+        UNLABELLED: UNLABELLED
+    }
+
+    def renumbered(rows: Callable[[], list[Row]]) -> list[Row]:
+        return [(file, label) for file, old in rows() if (label := number_of[old]) is not None]
+
+    others = {name: functools.partial(renumbered, rows) for name, rows in found.splits.items()}
+    own: Splits = {name: functools.partial(list, rows) for name, rows in kept.splits().items()}
+    scan.sizes.update(kept.sizes)
+    order = None
+    if found.order is not None:
+        listed = list(found.order)
+        rows = [(file, label) for _, file, label in kept.rows]
+        order = rows + [row for row in renumbered(lambda: listed) if row[0] not in kept.sizes]
+    return _Contents(
+        {**others, **own},
+        kept.class_names,
+        found.prefixes,
+        order,
+        kept.held_out,
+    )
+
+
+def _changes(kept: Listing, found: _Contents) -> Iterator[str]:
+    """What has changed since a training began, and what comes of it.
+
+    Raises:
+      UsageError: an image is of another class now.
+    """
+    before = {file: kept.class_name(label) for _, file, label in kept.rows}
+    known = (*found.class_names, "none")  # UNLABELLED is the last one
+    splits = [name for name in kept.splits() if name in found.splits]
+    now = {file: known[label] for name in splits for file, label in found.splits[name]()}
+    moved = next((file for file in before.keys() & now.keys() if before[file] != now[file]), None)
+    if moved is not None:
+        raise UsageError(
+            f"--dataset has changed: {moved!r} was of class {before[moved]} when the run in --model_dir "
+            f"began, and is of {now[moved]}; give another --model_dir"
+        )
+    added, gone = len(now.keys() - before.keys() - kept.bad.keys()), len(before.keys() - now.keys())
+    if added:
+        yield f"{added:,} images that the run did not begin with are left out; another --model_dir uses them"
+    if gone:
+        yield f"{gone:,} images that the run began with are gone; others stand in for them"
+
+
+def _contents(
+    walk: Walk,
+    labels_csv: str,
+    holdout: Holdout,
+    good: Callable[[list[Row]], list[Row]],
+    missing: dict[str, str] | None = None,
+) -> _Contents:
+    """`good` leaves out bad files; `missing` takes those that a CSV names and nobody finds, else an error."""
     prefixes = _split_prefixes(walk)
     if labels_csv:
         labels = read_csv(walk.root, labels_csv)
-        splits = _csv_splits(walk, labels, labels_csv, prefixes)
+        splits = _csv_splits(walk, labels, labels_csv, prefixes, missing)
         found = _Contents(splits, labels.class_names, prefixes, labels.rows)
     else:
         names = _class_names(walk, prefixes)
         folders = {split: functools.partial(_folder_rows, walk, prefixes[split], names) for split in prefixes}
         found = _Contents({**folders}, names, prefixes)
+    readable = {name: functools.partial(_good, rows, good) for name, rows in found.splits.items()}
+    found = dataclasses.replace(found, splits={**readable})
     if len(found.class_names) < 2 or not holdout.concerns(found.splits):
         return found
     train, test = holdout.divide(found.splits["train"]())
@@ -88,6 +196,10 @@ def _contents(walk: Walk, labels_csv: str, holdout: Holdout) -> _Contents:
         divided["test"] = lambda: test
     held_out = tuple(sorted({file for file, _ in test}))
     return dataclasses.replace(found, splits=divided, held_out=held_out)
+
+
+def _good(rows: Callable[[], list[Row]], good: Callable[[list[Row]], list[Row]]) -> list[Row]:
+    return good(rows())
 
 
 def _notes(walk: Walk, prefixes: dict[str, str], labels: Sequence[int]) -> Iterator[str]:
@@ -133,16 +245,29 @@ def _images_below(walk: Walk, folder: str) -> Iterator[str]:
             yield f"{inner}/{image}"
 
 
-def _csv_splits(walk: Walk, labels: LabelsCsv, labels_csv: str, prefixes: dict[str, str]) -> Splits:
-    """The rows of each split, by the column `split` or by the folder; every row's file must be an image."""
+def _csv_splits(
+    walk: Walk,
+    labels: LabelsCsv,
+    labels_csv: str,
+    prefixes: dict[str, str],
+    missing: dict[str, str] | None,
+) -> Splits:
+    """The rows of each split, by the column `split` or by the folder.
+
+    Every row's file is an image, or put into `missing`.
+    """
     present = {name: set(_all_images(walk, prefix)) for name, prefix in prefixes.items()}
     everywhere = set().union(*present.values())
-    missing = next((file for file, _ in labels.rows if file not in everywhere), None)
-    if missing is not None:
+    absent = {
+        file: f"named in {labels_csv}, and not there" for file, _ in labels.rows if file not in everywhere
+    }
+    if absent and (missing is None or len(absent) == len(labels.rows)):
         raise UsageError(
-            f"--labels={labels_csv} names {missing!r}, which is not an image in {walk.root} "
+            f"--labels={labels_csv} names {next(iter(absent))!r}, which is not an image in {walk.root} "
             "(a header would be file,label)"
         )
+    if missing is not None:
+        missing.update(absent)
     if labels.splits is not None:
         if "" not in prefixes.values():
             raise UsageError(

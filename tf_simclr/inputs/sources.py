@@ -12,8 +12,8 @@ from tf_simclr.data import Source, pillow_decoding
 from tf_simclr.data.decoding import Decoding
 from tf_simclr.data.records import IndexedSource
 from tf_simclr.errors import EmptySplit, UsageError
+from tf_simclr.inputs import bad_images, splits
 from tf_simclr.inputs import labelled as labelled_images
-from tf_simclr.inputs import splits
 
 FIRST = 100  # records of a stream that are looked at for a label
 
@@ -120,7 +120,12 @@ def available_splits(config: Config) -> tuple[str, ...]:
 def _open(config: Config, split: str, flag: str, labelled: bool, multi_label: bool = False) -> Source:
     config.require_dataset()
     wanted, place = config.data, splits.kept_in(config.data)
-    source = data.open_source(place[0], split, *place[1:], wanted.exif, wanted.channels)
+    kept = None
+    if flag == "train_split" or split == "test":  # what --holdout took is kept too
+        kept = bad_images.kept_listing(config)
+    policy = bad_images.policy(wanted)
+    source = data.open_source(place[0], split, *place[1:], wanted.exif, wanted.channels, policy, kept)
+    bad_images.watch(config, source)
     if config.devices.data_service and not wanted.cache_dataset:
         source.decoding = _of_services(source)
     if labelled:

@@ -22,7 +22,7 @@ from etils import epath
 import tf_simclr
 from tf_simclr.config import Config, flags, stored
 from tf_simclr.config.flags import Command
-from tf_simclr.data import Source
+from tf_simclr.data import Source, listing
 from tf_simclr.devices.cluster import this_worker
 from tf_simclr.errors import Interrupted, UsageError
 from tf_simclr.files import out_of_space, write_npz, write_whole
@@ -142,6 +142,11 @@ class RunFolder:
         self.write_json("data.json", found | census)
         self.write_held_out(source)
 
+    def keep_listing(self, source: Source) -> None:
+        """Writes listing.npz, the images that a training begins with, where the data set is a folder."""
+        if source.listing is not None:
+            source.listing.write(self.path / listing.NAME)
+
     def write_held_out(self, source: Source, name: str = stored.HELD_OUT) -> None:
         """Writes which images --holdout made the test split; no file where it made none."""
         if source.held_out:
@@ -155,8 +160,7 @@ class RunFolder:
 
     def write_labelled_ids(self, source: Source) -> None:
         """Writes labelled_ids.txt: which training images were used with their labels."""
-        ids = [record["id"].decode() for record in source.records().as_numpy_iterator()]
-        self.write("labelled_ids.txt", "".join(f"{name}\n" for name in ids))
+        self.write("labelled_ids.txt", "".join(f"{name}\n" for name in source.names()))
 
     def read_json(self, name: str) -> dict[str, Any]:
         """The content of a JSON file of the run; empty when it is not there.
