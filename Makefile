@@ -60,7 +60,7 @@ format: $(INSTALLED_DEV)
 	$(RUN) -m ruff check --fix .
 
 faults: $(INSTALLED_DEV)
-	$(RUN) -m tests.faults --output=$(dir $(RUNS))kills
+	$(RUN) -m tests.faults --kills_output=$(dir $(RUNS))kills
 
 audit: $(INSTALLED_DEV)
 	$(RUN) .ci/audit.py

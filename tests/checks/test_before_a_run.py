@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import io
 import json
 import re
@@ -170,7 +171,8 @@ def test_a_disk_without_room_for_the_checkpoints_is_said(
     usage = shutil.disk_usage(tmp_path)
     monkeypatch.setattr(shutil, "disk_usage", lambda path: usage._replace(free=int(1.5 * one)))
     assert "2 checkpoints take" in only(device_findings.disk, run, WASTED).line
-    assert not list(device_findings.disk(plan(model_dir="gs://bucket/run")))
+    remote = dataclasses.replace(run, config=run.config.replace(model_dir="gs://bucket/run"))
+    assert not list(device_findings.disk(remote))
 
 
 @pytest.mark.parametrize(
@@ -198,6 +200,7 @@ def test_a_host_that_is_slower_than_the_step_is_said() -> None:
     assert len(list(trial_findings.speed(run, Trial(64, 500.0, 400.0, {})))) == 1
 
 
+@pytest.mark.slow
 def test_the_command_tries_the_run_and_writes_nothing(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -12,6 +12,7 @@ import pytest
 import tensorflow as tf
 import tensorflow_datasets as tfds
 
+from tests.data.pictures import encoded, picture
 from tf_simclr.data import Source, available_splits, default_eval_split, open_source, tfds_source
 from tf_simclr.errors import UsageError
 
@@ -295,7 +296,7 @@ def test_several_labels_an_image_are_a_vector_in_which_difficult_ones_do_not_cou
 def test_splits_of_a_folder_can_be_joined(tmp_path: Path) -> None:
     for split in ("train", "val"):
         (tmp_path / split / "a").mkdir(parents=True)
-        (tmp_path / split / "a" / "0.png").write_bytes(b"")
+        (tmp_path / split / "a" / "0.png").write_bytes(encoded(picture(4, 4), "PNG"))
     both = open_source(f"folder:{tmp_path}", "train+val")
     assert [record["id"].numpy() for record in both.records().take(2)] == [b"train/a/0.png", b"val/a/0.png"]
     with pytest.raises(UsageError, match="no split"):

@@ -18,9 +18,9 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, Phase, given, seed, settings
 from hypothesis import strategies as st
-from official_files import random_parts, tf1_names, write_tf1
 
 from tests.end_to_end.drawn_flags import COMMANDS, Case, case, pairs_of
+from tests.official.official_files import random_parts, tf1_names, write_tf1
 from tf_simclr import finetune, pretrain, training
 from tf_simclr.evaluation import features
 

@@ -183,7 +183,7 @@ def test_an_image_that_cannot_be_decoded_leaves_the_older_file(
     output.write_text("older\n")
     run = f"--checkpoint={pretrained.run.model_dir}"
     assert predict.main([run, f"--dataset=folder:{tmp_path / 'photos'}", f"--output={output}"]) == 2
-    assert "image 'val/broken.png' can't be decoded" in capsys.readouterr().err
+    assert "1 of 1 images can't be decoded, such as 'val/broken.png'" in capsys.readouterr().err
     assert output.read_text() == "older\n"
     assert sorted(path.name for path in tmp_path.iterdir()) == ["out.csv", "photos"]
 

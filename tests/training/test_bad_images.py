@@ -106,6 +106,7 @@ def test_an_evaluation_counts_the_good_ones(tiny: Make, tmp_path: Path, pretrain
     assert set(_named(folder_of(config))) == set(BAD)
 
 
+@pytest.mark.slow
 def test_doctor_reads_every_image_and_names_the_bad(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

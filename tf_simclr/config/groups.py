@@ -213,7 +213,7 @@ class Optimization:
 
     optimizer: str = option("lars", "optimizer", choices=["lars", "momentum", "nesterov", "adam", "lamb"])
     learning_rate: float = option(
-        0.3, "base learning rate, before scaling by the batch", minimum=0, maximum=1e12
+        0.3, "base learning rate, before scaling by the batch", minimum=0, maximum=1e38
     )
     learning_rate_scaling: str = option(
         "linear",

@@ -12,7 +12,7 @@ from tf_simclr.data.heads import MAX_PIXELS
 from tf_simclr.image_size import ImageSize, height_and_width
 
 _JPEG_RATIOS = (1, 2, 4, 8)  # libjpeg shrinks by these while it decodes
-_MOST_PIXELS = 8 * 1032  # that a byte of a PNG, GIF or BMP can hold: deflate's limit, at a bit a pixel
+_MOST_PIXELS = 8 * 1032  # that a byte of a PNG or BMP can hold: deflate's limit, at a bit a pixel
 
 Boxes = Callable[[tf.Tensor, tf.Tensor], tf.Tensor]
 """Height and width of an image (int32 scalars) to boxes in it, int32 [V, 4]: top, left, height, width."""
@@ -84,6 +84,7 @@ def _pixels(encoded: tf.Tensor, how: Decoding) -> tf.Tensor:
         )
 
     short = tf.strings.length(encoded) < how.max_pixels // _MOST_PIXELS
+    short &= tf.strings.substr(encoded, 0, 3) != b"GIF"  # whose frames may be smaller than the whole
     return tf.cond(short, lambda: tf.constant(0, tf.int64), said)
 
 
