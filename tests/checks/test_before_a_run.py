@@ -102,10 +102,10 @@ def test_views_of_plain_images_are_a_waste(tmp_path: Path) -> None:
 def photos(tmp_path: Path) -> Callable[[dict[str, bytes]], Planned]:
     """A planned run on noise in train/many, train/few and test/many, with further files."""
 
-    def make(more: dict[str, bytes]) -> Planned:
+    def make(more: dict[str, bytes], **changes: Any) -> Planned:
         places = [*(f"train/many/{i}" for i in range(12)), "train/few/12", "test/many/13", "test/few/14"]
         files = {f"{place}.png": encoded(noise(number), "PNG") for number, place in enumerate(places)}
-        return plan(dataset=write(tmp_path, {**files, **more}), train_batch_size=8)
+        return plan(dataset=write(tmp_path, {**files, **more}), **{"train_batch_size": 8, **changes})
 
     return make
 
@@ -114,6 +114,19 @@ def noise(seed: int) -> np.ndarray:
     """A smooth random picture, uint8 [256, 192, 3]."""
     coarse = np.random.default_rng(seed).integers(0, 255, [8, 6, 3], np.uint8)
     return np.asarray(Image.fromarray(coarse).resize((192, 256), Image.Resampling.BICUBIC))
+
+
+def test_bad_images_are_said_and_too_many_are_a_waste(photos: Callable[..., Planned], tmp_path: Path) -> None:
+    more = {"train/many/cut.png": encoded(noise(0), "PNG")[:-40], "train/many/page.jpg": b"<html>"}
+    run = photos(more, max_bad_images=2.0)
+    line = only(data_findings.bad_images, run, WARNING).line
+    assert "1 bad images by their heads, 1 of 14 by decoding them" in line
+    assert list(data_findings.sizes(run))
+    more.pop("train/many/page.jpg")
+    (tmp_path / "train" / "many" / "page.jpg").unlink()
+    finding = only(data_findings.bad_images, photos(more), WASTED)
+    assert "cut.png: damaged PNG" in finding.line
+    assert finding.figures["borne"] == 0
 
 
 def test_uneven_classes_and_files_without_a_decoder_are_said(photos: Callable[..., Planned]) -> None:

@@ -26,6 +26,7 @@ CHECKS: tuple[Check, ...] = (
     flag_findings.temperature,
     flag_findings.stem,
     data_findings.sizes,
+    data_findings.bad_images,
     data_findings.types,
     data_findings.classes,
     data_findings.duplicates,

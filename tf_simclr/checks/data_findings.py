@@ -8,8 +8,8 @@ import numpy as np
 import tensorflow as tf
 
 from tf_simclr import data, inputs
-from tf_simclr.checks import limits
-from tf_simclr.checks.findings import NOTE, WARNING, Finding
+from tf_simclr.checks import images, limits
+from tf_simclr.checks.findings import NOTE, WARNING, WASTED, Finding
 from tf_simclr.checks.planned import Planned
 from tf_simclr.data import Source
 from tf_simclr.data.records import IndexedSource
@@ -24,7 +24,7 @@ THUMBNAIL = 16  # px
 def sizes(run: Planned) -> Iterator[Finding]:
     """Of a few images, beside --image_size."""
     few = inputs.few(run.source, LOOKED_AT)
-    shapes = few.records().map(lambda record: tf.shape(few.decode(record["image"]))[:2])
+    shapes = few.records().map(lambda record: tf.shape(few.decode(record["image"]))[:2]).ignore_errors()
     sides = np.stack(list(shapes.as_numpy_iterator()))  # [n, 2]
     factors = np.max(np.array(height_and_width(run.config.data.image_size)) / sides, axis=1)
     middle, factor = np.median(sides, axis=0).astype(int), float(np.median(factors))
@@ -37,6 +37,30 @@ def sizes(run: Planned) -> Iterator[Finding]:
         yield Finding(WARNING, f"{line}; a smaller size costs less and shows as much", figures)
     else:
         yield Finding(NOTE, f"{looked} in the middle", figures)
+
+
+def bad_images(run: Planned) -> Iterator[Finding]:
+    """What the scan of a folder found, and what decoding a sample finds."""
+    source, few = run.source, inputs.few(run.source, COMPARED)
+    scanned = dict(source.bad_images.rows)
+    images.look(few)
+    drawn = {name: row for name, row in few.bad_images.rows.items() if name not in scanned}
+    share, allowed = len(drawn) / few.num_examples, source.bad_images.policy.allowed(source.num_examples)
+    expected = len(scanned) + share * source.num_examples
+    looked = f"--dataset={source.name}: {len(scanned):,} bad images by their heads, {len(drawn):,} of "
+    looked += f"{few.num_examples:,} by decoding them"
+    figures = {"scanned": len(scanned), "decoded": few.num_examples, "bad": len(drawn), "borne": allowed}
+    if not expected:
+        yield Finding(NOTE, looked, figures)
+        return
+    name, (reason, _) = next(iter({**scanned, **drawn}.items()))
+    such = f"{looked} (such as {name}: {reason}), {allowed:,} are borne"
+    if expected > allowed:
+        yield Finding(
+            WASTED, f"{such}; mend them (doctor --data names all) or raise --max_bad_images", figures
+        )
+    else:
+        yield Finding(WARNING, f"{such}: others take their place; doctor --data names all", figures)
 
 
 def types(run: Planned) -> Iterator[Finding]:
@@ -115,7 +139,7 @@ def _thumbnails(source: Source) -> tuple[np.ndarray, list[str]]:
         image = shrink_to_cover(source.decode(record["image"]), THUMBNAIL)
         return tf.reduce_mean(evaluation_view(image, THUMBNAIL, 1.0), axis=-1), record["id"]
 
-    rows = source.records().map(small, num_parallel_calls=tf.data.AUTOTUNE)
+    rows = source.records().map(small, num_parallel_calls=tf.data.AUTOTUNE).ignore_errors()
     images, ids = zip(*rows.as_numpy_iterator(), strict=True)
     flat = np.stack(images).reshape([len(images), -1])
     flat = flat - flat.mean(axis=1, keepdims=True)

@@ -38,7 +38,7 @@ def report(config: Config) -> tuple[list[str], bool]:
     rows: dict[str, tuple[str, str]] = {}
     for source in sources:
         count = source.num_examples
-        warned = _look(source)
+        warned = look(source)
         own = source.bad_images
         own.policy = bad_images.policy(config.data)
         many |= own.over() is not None
@@ -59,7 +59,7 @@ def report(config: Config) -> tuple[list[str], bool]:
     return lines, many
 
 
-def _look(source: Source) -> dict[str, str]:
+def look(source: Source) -> dict[str, str]:
     """Notes the bad images of `source`; what libjpeg says of those that it decodes all the same, by name."""
     warned: dict[str, str] = {}
     chunks = source.tickets().batch(TOGETHER)
