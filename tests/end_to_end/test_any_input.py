@@ -11,7 +11,7 @@ import signal
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -109,6 +109,9 @@ def test_every_command_line_is_refused_in_one_line_or_runs(
     pairs: dict[str, set[tuple[str, str]]] = {command: set() for command in COMMANDS}
     ran: Counter[str] = Counter()
 
+    def of(number: int) -> Callable[[st.DataObject], None]:
+        return lambda data: one(data, number)
+
     def one(data: st.DataObject, number: int) -> None:
         drawn = case(data.draw, number, settled)
         outcome = outcome_of(drawn, Path("runs") / str(sum(outcomes.values())), capfd)
@@ -118,7 +121,7 @@ def test_every_command_line_is_refused_in_one_line_or_runs(
         pairs[drawn.command] |= {(a, b) for a in names for b in names if a < b}
 
     for number in range(CASES // 2):  # each with the simplest values, and with drawn ones
-        seed(number)(DRAWS(given(data=st.data())(lambda data, number=number: one(data, number))))()
+        seed(number)(DRAWS(given(data=st.data())(of(number))))()
     print(dict(outcomes), dict(ran), file=sys.stderr)
     assert sum(outcomes.values()) >= CASES
     assert min(outcomes[kind] for kind in ("refused", "built", "finished")) >= 50
