@@ -148,7 +148,7 @@ def outcome_of(case: Case, folder: Path, capfd: pytest.CaptureFixture[str]) -> s
         return "built"
     except (Exception, TooLong) as error:
         raise AssertionError(f"{time.perf_counter() - began:.1f} s, {case.command} {arguments}") from error
-    if code == 0:
+    if code == 0 or (case.command, code) == ("doctor", 1):  # a check that fails is an answer
         return "finished"
     said = capfd.readouterr().err.splitlines()
     place = [line for line in said if line.startswith(f"{case.command}: ")]

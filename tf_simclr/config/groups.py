@@ -93,7 +93,7 @@ class Data:
         may_change=True,
     )
     max_image_pixels: int = option(
-        178_956_970, "an image of more pixels is a bad one, not decoded", minimum=1, may_change=True
+        178_956_970, "an image of more pixels is a bad one, not decoded", minimum=65_536, may_change=True
     )
     shuffle_buffer: int = option(
         10_000,

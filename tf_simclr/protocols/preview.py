@@ -38,7 +38,10 @@ def keep(run: RunFolder, source: Source) -> None:
 
 def draw(config: Config, source: Source, path: str) -> None:
     """Writes a contact sheet: eight images on top, two pairs of views of each below."""
-    source = source.subset(data.first_good(source, IMAGES))
+    good = data.first_good(source, IMAGES)
+    if not len(good):
+        raise UsageError(f"--dataset={source.name}: no image of {source.split} can be decoded")
+    source = source.subset(good)
     augmentations = build.augmentations(config).plain()
     views = []
     for number in range(source.num_examples):
