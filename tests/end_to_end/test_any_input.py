@@ -32,7 +32,7 @@ DRAWS = settings(
     phases=[Phase.generate],
     suppress_health_check=list(HealthCheck),
 )
-SECONDS = 30  # for a case; the machine may be busy
+SECONDS = 120  # for a case, which may be a sweep; the machine may be busy
 
 LITTLE = """
 import tensorflow as tf

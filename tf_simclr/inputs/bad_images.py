@@ -47,7 +47,10 @@ def watch(config: Config, source: Source) -> None:
 
 def over(config: Config) -> UsageError | None:
     """The mistake where a split of the run holds more bad images than are borne."""
-    return next((error for one in _of(config.run.model_dir) if (error := one.over())), None)
+    own = [config.data.dataset, config.probe.probe_dataset, config.searching.queries]
+    flags = {f"--dataset={name}" for name in (*own, *config.transfers.datasets.split(","))}
+    opened = (one for one in _of(config.run.model_dir) if one.flags in flags)  # not an earlier command's
+    return next((error for one in opened if (error := one.over())), None)
 
 
 def write(folder: epath.Path, model_dir: str) -> int:
