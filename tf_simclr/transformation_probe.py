@@ -28,6 +28,7 @@ with epy.lazy_imports():
         results,
         transformations,
     )
+    from tf_simclr.reports import markdown
     from tf_simclr.runs import loading
 
 COMMAND = Command(
@@ -146,10 +147,8 @@ def _over_seeds(run: runs.RunFolder, per_seed: list[dict[str, Any]]) -> dict[str
 def _write_table(run: runs.RunFolder, rows: list[dict[str, Any]]) -> None:
     """Prints Table 3 of this run and keeps it as Markdown."""
     columns = ["chance", *REPRESENTATIONS, *(f"paper {of}" for of in REPRESENTATIONS)]
-    lines = [f"| what is told apart | {' | '.join(columns)} |", "|---|" + "---|" * len(columns)]
-    for row in rows:
-        lines.append(f"| {row['title']} | {' | '.join(_cell(row, name) for name in columns)} |")
-    text = "\n".join(lines)
+    cells = ([row["title"], *(_cell(row, name) for name in columns)] for row in rows)
+    text = "\n".join(markdown.table(["what is told apart", *columns], cells))
     print(text)
     run.write(MARKDOWN, text + "\n")
 

@@ -10,6 +10,7 @@ import scipy.stats
 from etils import epath
 
 from tf_simclr.files import write_csv, write_whole
+from tf_simclr.reports import markdown as markdown_lib
 from tf_simclr.reports import page, row_pictures
 from tf_simclr.reproduction import verdicts
 from tf_simclr.reproduction.store import Values
@@ -135,12 +136,12 @@ def picture(report: Report) -> bytes | None:
 def markdown(report: Report, picture_path: str, level: int) -> list[str]:
     """The lines of a section."""
     lines = [f"{'#' * level} {report.table.title}", "", f"Rows: `{report.table.folder}`.", ""]
-    lines += _markdown_table(_COLUMNS, _cells(report))
+    lines += markdown_lib.table(_COLUMNS, _cells(report))
     lines += ["", report.agrees]
     if report.table.picture != "none" and any(line.figures for line in report.lines):
         lines += ["", f"![{report.table.title}]({picture_path})"]
     if report.verdicts:
-        lines += ["", *_markdown_table(_VERDICT_COLUMNS, _verdict_cells(report))]
+        lines += ["", *markdown_lib.table(_VERDICT_COLUMNS, _verdict_cells(report))]
     return lines + (["", report.table.note] if report.table.note else [])
 
 
@@ -161,18 +162,6 @@ def _verdict_cells(report: Report) -> list[list[object]]:
         for found in report.verdicts
         for first, one in zip((True, *(False,) * len(found.comparisons)), found.comparisons, strict=False)
     ]
-
-
-def _markdown_table(columns: Sequence[str], rows: Sequence[Sequence[object]]) -> list[str]:
-    head = [f"| {' | '.join(columns)} |", "|---" * len(columns) + "|"]
-    return head + [f"| {' | '.join(map(_text, row))} |" for row in rows]
-
-
-def _text(value: object) -> str:
-    if value is None:
-        return "-"
-    text = f"{value:.2f}" if isinstance(value, float) else str(value)
-    return text.replace("|", "\\|")
 
 
 def _sections(report: Report, drawn: bytes | None) -> list[page.Section]:
