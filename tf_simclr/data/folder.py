@@ -16,8 +16,9 @@ from collections.abc import Callable, Iterator, Sequence
 
 import tensorflow as tf
 
-from tf_simclr.data import census, slices
+from tf_simclr.data import census, keeping, slices
 from tf_simclr.data.bad_images import FAIL, BadImages, Policy
+from tf_simclr.data.contents import Contents, Splits
 from tf_simclr.data.decoding import Decoding
 from tf_simclr.data.holdout import NOTHING, Holdout, Row
 from tf_simclr.data.labels_csv import SPLITS, LabelsCsv, read_csv
@@ -26,24 +27,6 @@ from tf_simclr.data.records import UNLABELLED, FileSource
 from tf_simclr.data.scan import Scan
 from tf_simclr.data.walk import IMAGE_EXTENSIONS, Walk
 from tf_simclr.errors import EmptySplit, UsageError
-
-Splits = dict[str, Callable[[], list[Row]]]
-"""What lists the rows of each split; a row's file is a path below PATH."""
-
-
-@dataclasses.dataclass(frozen=True)
-class _Contents:
-    """What a folder holds.
-
-    `prefixes` are where its splits lie, `order` the rows in the CSV's order, `held_out` the files of the
-    split test where that is made of train's.
-    """
-
-    splits: Splits
-    class_names: list[str]
-    prefixes: dict[str, str]
-    order: Sequence[Row] | None = None
-    held_out: tuple[str, ...] = ()
 
 
 def folder_splits(path: str, labels_csv: str = "", holdout: Holdout = NOTHING) -> tuple[str, ...]:
@@ -67,8 +50,8 @@ def open_folder(
     found = _contents(walk, labels_csv, NOTHING if kept else holdout, scan, scan.bad if policy.skip else None)
     notes: list[str] = []
     if kept is not None:
-        notes += _changes(kept, _contents(walk, labels_csv, NOTHING, list, {}))
-        found = _with_kept(found, kept, scan)
+        notes += keeping.changes(kept, _contents(walk, labels_csv, NOTHING, list, {}))
+        found = keeping.with_kept(found, kept, scan)
     rows = slices.select(f"folder:{path}", split, found.splits, name=lambda row: row[0])
     if found.order is not None:
         chosen = set(rows)
@@ -90,7 +73,7 @@ def open_folder(
     source.decoding, source.census = Decoding(by_pillow=True), taken
     source.held_out = found.held_out
     source.bad_images = bad_images
-    source.listing = kept or _listing(found, split, scan)
+    source.listing = kept or keeping.listing_of(found, split, scan)
     return source
 
 
@@ -109,83 +92,23 @@ def _bad_images(name: str, walk: Walk, scan: Scan, policy: Policy, kept: Listing
     return found
 
 
-def _listing(found: _Contents, split: str, scan: Scan) -> Listing:
-    names = dict.fromkeys([*slices.names(split), *(("test",) if found.held_out else ())])
-    rows = [(name, *row) for name in names for row in found.splits[name]()]
-    if found.order is not None:
-        split_of = {file: name for name, file, _ in rows}
-        rows = [(split_of[file], file, label) for file, label in found.order if file in split_of]
-    sizes = {file: scan.sizes[file] for _, file, _ in rows}
-    return Listing(rows, found.class_names, sizes, dict(scan.bad), found.held_out, found.order is not None)
-
-
-def _with_kept(found: _Contents, kept: Listing, scan: Scan) -> _Contents:
-    """The splits of `kept` as they were, others with its classes' numbers."""
-    number = {name: index for index, name in enumerate(kept.class_names)}
-    number_of = {index: number.get(name) for index, name in enumerate(found.class_names)} | {
-        UNLABELLED: UNLABELLED
-    }
-
-    def renumbered(rows: Callable[[], list[Row]]) -> list[Row]:
-        return [(file, label) for file, old in rows() if (label := number_of[old]) is not None]
-
-    others = {name: functools.partial(renumbered, rows) for name, rows in found.splits.items()}
-    own: Splits = {name: functools.partial(list, rows) for name, rows in kept.splits().items()}
-    scan.sizes.update(kept.sizes)
-    order = None
-    if found.order is not None:
-        listed = list(found.order)
-        rows = [(file, label) for _, file, label in kept.rows]
-        order = rows + [row for row in renumbered(lambda: listed) if row[0] not in kept.sizes]
-    return _Contents(
-        {**others, **own},
-        kept.class_names,
-        found.prefixes,
-        order,
-        kept.held_out,
-    )
-
-
-def _changes(kept: Listing, found: _Contents) -> Iterator[str]:
-    """What has changed since a training began, and what comes of it.
-
-    Raises:
-      UsageError: an image is of another class now.
-    """
-    before = {file: kept.class_name(label) for _, file, label in kept.rows}
-    known = (*found.class_names, "none")  # UNLABELLED is the last one
-    splits = [name for name in kept.splits() if name in found.splits]
-    now = {file: known[label] for name in splits for file, label in found.splits[name]()}
-    moved = next((file for file in before.keys() & now.keys() if before[file] != now[file]), None)
-    if moved is not None:
-        raise UsageError(
-            f"--dataset has changed: {moved!r} was of class {before[moved]} when the run in --model_dir "
-            f"began, and is of {now[moved]}; give another --model_dir"
-        )
-    added, gone = len(now.keys() - before.keys() - kept.bad.keys()), len(before.keys() - now.keys())
-    if added:
-        yield f"{added:,} images that the run did not begin with are left out; another --model_dir uses them"
-    if gone:
-        yield f"{gone:,} images that the run began with are gone; others stand in for them"
-
-
 def _contents(
     walk: Walk,
     labels_csv: str,
     holdout: Holdout,
     good: Callable[[list[Row]], list[Row]],
     missing: dict[str, str] | None = None,
-) -> _Contents:
+) -> Contents:
     """`good` leaves out bad files; `missing` takes those that a CSV names and nobody finds, else an error."""
     prefixes = _split_prefixes(walk)
     if labels_csv:
         labels = read_csv(walk.root, labels_csv)
         splits = _csv_splits(walk, labels, labels_csv, prefixes, missing)
-        found = _Contents(splits, labels.class_names, prefixes, labels.rows)
+        found = Contents(splits, labels.class_names, prefixes, labels.rows)
     else:
         names = _class_names(walk, prefixes)
         folders = {split: functools.partial(_folder_rows, walk, prefixes[split], names) for split in prefixes}
-        found = _Contents({**folders}, names, prefixes)
+        found = Contents({**folders}, names, prefixes)
     readable = {name: functools.partial(_good, rows, good) for name, rows in found.splits.items()}
     found = dataclasses.replace(found, splits={**readable})
     if len(found.class_names) < 2 or not holdout.concerns(found.splits):
