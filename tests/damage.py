@@ -2,7 +2,32 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from hypothesis import strategies as st
+
+from tf_simclr.errors import UsageError
+
+
+class Outcomes:
+    """How many damaged files were read, and the lines that refused others; no other error is borne."""
+
+    def __init__(self) -> None:
+        self.read, self.lines = 0, list[str]()
+
+    def add(self, read: Callable[[], object]) -> None:
+        try:
+            read()
+            self.read += 1
+        except UsageError as error:
+            self.lines.append(str(error))
+
+    def require(self, cases: int, of_each: int, *, named: Callable[[str], bool]) -> None:
+        """So many cases, so many of either outcome, and a refusal is one line that names the file."""
+        assert not [line for line in self.lines if len(line.splitlines()) != 1]
+        assert all(map(named, self.lines))
+        assert self.read + len(self.lines) >= cases
+        assert min(self.read, len(self.lines)) >= of_each, (self.read, len(self.lines))
 
 
 @st.composite
