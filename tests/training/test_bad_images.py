@@ -96,6 +96,15 @@ def test_over_the_limit_what_was_trained_is_saved(
     assert_same_run(folder_of(config), folder_of(whole))
 
 
+def test_a_preview_of_nothing_but_bad_images_says_so(tiny: Make, tmp_path: Path) -> None:
+    dataset = write(tmp_path / "photos", {f"a/{i}.png": bad_files.PNG[:-40] for i in range(3)})
+    views = tmp_path / "views.png"
+    config = _config(tiny, dataset, preview_views=str(views), max_bad_images=100.0)
+    with pytest.raises(UsageError, match=r"--dataset=folder:.*photos: no image of train can be decoded"):
+        pretrain.pretrain(config)
+    assert not views.exists()
+
+
 @pytest.mark.slow
 def test_an_evaluation_counts_the_good_ones(tiny: Make, tmp_path: Path, pretrained: Config) -> None:
     dataset = _photos(tmp_path)

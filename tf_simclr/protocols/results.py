@@ -15,7 +15,10 @@ MUCH = 2.0  # points between top-1 and balanced accuracy
 
 
 def conclude(run: RunFolder, steps: int, speed: Speed | None = None, **values: Any) -> dict[str, Any]:
-    """Writes result.json and report.html, prints the summary line, and returns what result.json says."""
+    """Writes result.json and report.html, prints the summary line, and returns what result.json says.
+
+    The folder is free for another process from then on.
+    """
     if speed is None:  # an evaluation: its time is all that has passed, loading included
         seconds = time.perf_counter() - run.opened
         speed = Speed(values["num_eval_examples"] / seconds, seconds)
@@ -23,6 +26,7 @@ def conclude(run: RunFolder, steps: int, speed: Speed | None = None, **values: A
     recorded["bad_images"] = bad_images.write(run.path, run.config.run.model_dir)
     result = run.write_result(steps=steps, **_timing(run, speed), **values, **recorded)
     report = write_run_report(run.path)
+    run.release()
     print(f"{run.config.command}: {_summary(result)}; {report}")
     return result
 

@@ -80,6 +80,11 @@ class RunFolder:
                 raise Interrupted(f"--model_dir={path}: no space is left there; make some") from error
             raise UsageError(f"--model_dir={path}: cannot be written ({_line(error)})") from error
 
+    def release(self) -> None:
+        """Gives the folder free, as the end of the process does."""
+        if self.lock is not None:
+            self.lock.release()
+
     def _prepared(self, whole: Config, command: Command) -> RunFolder:
         self.write("config.json", whole.to_json(command.stored_groups))
         self.write("flags.cfg", flags.flagfile(command, self.config))
