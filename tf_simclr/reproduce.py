@@ -8,9 +8,10 @@ from collections.abc import Sequence
 
 from etils import epath, epy
 
-from tf_simclr import cli
+from tf_simclr import cli, files
 from tf_simclr.config import Config
 from tf_simclr.config.flags import Command
+from tf_simclr.errors import UsageError
 
 with epy.lazy_imports():
     from tf_simclr.reproduction import estimate, jobs, report, stages, store, tables, verdicts
@@ -35,6 +36,7 @@ def reproduce(config: Config) -> None:
     if asked.dry_run:
         print(estimate.plan(cells, todo, config))
         return
+    _require_writable(config)
     if todo and not asked.report_only:
         _run(todo, config, results)
     _report(found, config, results)
@@ -44,6 +46,20 @@ def _results(config: Config) -> str:
     if not config.run.model_dir and not (config.reproduction.report_only and config.reproduction.results):
         config.require_model_dir()
     return config.reproduction.results or os.path.join(config.run.model_dir, "results")
+
+
+def _require_writable(config: Config) -> None:
+    """What is written at the end is asked for before anything runs."""
+    page = config.reproduction.page
+    if page and epath.Path(page).is_dir():
+        raise UsageError(f"--page={page} is a folder; give a file, as {page}/paper.md")
+    asked = {"model_dir": config.run.model_dir, "page": page}
+    if not config.reproduction.report_only:
+        asked["results"] = config.reproduction.results
+    for flag, path in asked.items():
+        if path:
+            folder = os.path.dirname(path) or "." if flag == "page" else path
+            files.require_writable(f"--{flag}={path}", epath.Path(folder))
 
 
 def _seeds(config: Config) -> list[int]:

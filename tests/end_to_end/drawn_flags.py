@@ -14,19 +14,22 @@ from typing import Any, NamedTuple
 
 from hypothesis import strategies as st
 
+from export.__main__ import define_flags
 from tf_simclr import methods
 from tf_simclr.config import config as config_lib
 from tf_simclr.options import LEAST
 
 COMMANDS = ["pretrain", "linear_eval", "finetune", "evaluate", "knn", "label_efficiency", "import_official"]
-COMMANDS += ["transfer", "embed", "doctor", "distill", "predict", "search"]
+COMMANDS += ["transfer", "embed", "doctor", "distill", "predict", "search", "figures", "transformation_probe"]
+COMMANDS += ["reproduce", "export"]
 KINDS = [
     (command, method)
     for command in COMMANDS
     for method in (methods.names() if command in ("pretrain", "doctor") else [methods.DEFAULT])
 ]
 SHARE = 0.7  # of the options that a case gives: each pair of them stands in half of the cases
-EVALUATES = ("evaluate", "knn", "label_efficiency", "transfer", "embed", "predict", "search")
+EVALUATES = ("evaluate", "knn", "label_efficiency", "transfer", "embed", "predict", "search", "figures")
+EVALUATES += ("transformation_probe", "export")
 
 ODD_TEXTS = ["", " ", ",", "a,,b", ", ,", "é", "\x00", "a\nb", "\udcff", "9" * 5000, "99999999999", "-1", "0"]
 ODD_TEXTS += ["nan", "1e999", "[", "a(b", "a:b", "os:sep", "no/such", "/dev/null/x", "²", "|", "(", "None"]
@@ -129,6 +132,14 @@ PLAIN: dict[str, list[Any]] = {  # where the rules allow what is large, slow or 
     "checkpoint": [],
     "teacher": [],
     "export": [""],
+    "output_dir": ["exports", "exports/b"],
+    "format": ["saved_model"],
+    "verify": [],
+    "table": ["rows"],
+    "results": ["", "kept"],
+    "page": ["", "page.md"],
+    "dry_run": [False],
+    "report_only": [True],
 }
 
 
@@ -149,21 +160,29 @@ class Case(NamedTuple):
     whole: bool
 
 
+def module_of(command: str) -> str:
+    return "export.__main__" if command == "export" else f"tf_simclr.{command}"
+
+
 def flags_of(command: str, method: str = methods.DEFAULT) -> list[Flag]:
     """Every option of a command, those of the method too."""
+    if command == "export":
+        values = define_flags()
+        return [Flag(name, _plain(values[name].default), {}) for name in values if name != "help"]
     groups = importlib.import_module(f"tf_simclr.{command}").COMMAND.groups
     kinds = [methods.find(method) if group == "method" else config_lib.group_kind(group) for group in groups]
     found = [Flag(own.name, own.default, own.metadata) for kind in kinds for own in dataclasses.fields(kind)]
     return [*found, *([Flag("method", method, {})] if "method" in groups else [])]
 
 
+def _plain(default: Any) -> Any:
+    return ",".join(default) if isinstance(default, list) else default
+
+
 def pairs_of(command: str) -> set[tuple[str, str]]:
     """All pairs of a command's options; those of two methods are never flags of one command line."""
-    named = (
-        methods.names() if "method" in importlib.import_module(f"tf_simclr.{command}").COMMAND.groups else []
-    )
     found: set[tuple[str, str]] = set()
-    for method in named or [methods.DEFAULT]:
+    for method in [method for name, method in KINDS if name == command]:
         names = sorted({flag.name for flag in flags_of(command, method)})
         found |= {(one, other) for one in names for other in names if one < other}
     return found

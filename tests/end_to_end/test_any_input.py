@@ -19,12 +19,13 @@ import pytest
 from hypothesis import HealthCheck, Phase, given, seed, settings
 from hypothesis import strategies as st
 
-from tests.end_to_end.drawn_flags import COMMANDS, Case, case, pairs_of
+from export import saved_model
+from tests.end_to_end.drawn_flags import COMMANDS, KINDS, Case, case, module_of, pairs_of
 from tests.official.official_files import random_parts, tf1_names, write_tf1
 from tf_simclr import finetune, pretrain, training
 from tf_simclr.evaluation import features
 
-CASES = 1080
+CASES = 40 * len(KINDS)
 DRAWS = settings(
     max_examples=2,
     database=None,
@@ -81,14 +82,24 @@ def settled(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, dict
         assert finetune.main(["--checkpoint=run", *head, "--model_dir=classifier"]) == 0
         parts = random_parts({"depth": 18, "width_multiplier": 0.03125, "stem": "cifar"}, None, 3)
         write_tf1(folder / "official" / "model.ckpt-3", tf1_names(parts))
+        _write_rows(folder / "rows")
+        for name in ("TF_CPP_MIN_LOG_LEVEL", "CUDA_VISIBLE_DEVICES"):  # which exporting sets
+            patch.setenv(name, "")
         yield _settled()
+
+
+def _write_rows(folder: Path) -> None:
+    folder.mkdir()
+    for number in range(2):
+        (folder / f"{number}.cfg").write_text(f"# at: {number}\n--dataset=digits\n--seed={number}\n")
+    (folder / "claims.json").write_text('{"picture": "bars", "claims": {"more is more": ["1 > 0"]}}')
 
 
 def _settled() -> dict[str, dict[str, Any]]:
     training_flags = {name: SMALL[name] for name in ("train_batch_size", "train_steps")}
     splits = {name: SMALL[name] for name in ("train_split", "eval_split")}
     of_run = {"checkpoint": "run", **splits}
-    found = dict.fromkeys(("knn", "transfer", "embed", "search"), of_run)
+    found = dict.fromkeys(("knn", "transfer", "embed", "search", "figures", "transformation_probe"), of_run)
     found |= {name: {**of_run, **training_flags} for name in ("linear_eval", "finetune")}
     draws = {"draws_labels_per_class": "1", "num_draws": 1, "num_scratch_draws": 0}
     found |= {"pretrain": SMALL, "doctor": {**SMALL, "sizes": True, "devices": 1}}
@@ -97,6 +108,8 @@ def _settled() -> dict[str, dict[str, Any]]:
     found["predict"] = {**found["predict"], "dataset": "digits", "output": "out.csv"}
     found["distill"] = {**SMALL, "teacher": "classifier"}
     del found["distill"]["proj_out_dim"]  # a student's head is its teacher's
+    found["reproduce"] = {"table": "rows", "report_only": True}
+    found["export"] = {"checkpoint": "run", "output_dir": "exports"}
     found["import_official"] = {"source": "official/model.ckpt-3", "image_size": 8}
     return found
 
@@ -132,10 +145,9 @@ def test_every_command_line_is_refused_in_one_line_or_runs(
 
 def outcome_of(case: Case, folder: Path, capfd: pytest.CaptureFixture[str]) -> str:
     """`refused`, `built` or `finished`; fails where a case is none of them."""
-    main = importlib.import_module(f"tf_simclr.{case.command}").main
-    arguments = [f"--model_dir={folder}", *case.arguments]
-    if case.command == "predict":
-        arguments = arguments[1:]
+    main = importlib.import_module(module_of(case.command)).main
+    model_dir = [] if case.command in ("predict", "export") else [f"--model_dir={folder}"]
+    arguments = [*model_dir, *case.arguments]
     capfd.readouterr()
     began = time.perf_counter()
     try:
@@ -143,6 +155,7 @@ def outcome_of(case: Case, folder: Path, capfd: pytest.CaptureFixture[str]) -> s
             if not case.whole:
                 patch.setattr(training, "fit", _reach)
                 patch.setattr(features, "encode_batches", _reach)
+                patch.setattr(saved_model, "export_run", _reach)
             code = main(arguments)
     except Reached:
         return "built"

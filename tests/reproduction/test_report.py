@@ -14,7 +14,7 @@ from PIL import Image
 from tests.reproduction.sets import ROWS, cells, finish, write_set
 from tf_simclr import reproduce
 from tf_simclr.reports import row_pictures
-from tf_simclr.reproduction import report, store, tables
+from tf_simclr.reproduction import jobs, report, store, tables
 
 ROOT = Path(__file__).resolve().parents[2]
 FIGURES = {"low": [60.0, 61.0], "high": [50.0, 52.0], "knn": [55.0]}
@@ -151,3 +151,26 @@ def test_ranks_share_the_better_place(tmp_path: Path) -> None:
     values = store.read(str(runs / "results"), cells(table))
     lines = report.of(found, values).lines
     assert [(line.row.name, line.rank) for line in lines] == [("high", 1), ("knn", 3), ("low", 1)]
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        ("--page=file/page.md", "--page=file/page.md: cannot be written"),
+        ("--page=.", "--page=. is a folder; give a file, as ./paper.md"),
+        ("--results=file/results", "--results=file/results: cannot be written"),
+        ("--model_dir=file/runs", "--model_dir=file/runs: cannot be written"),
+    ],
+)
+def test_what_cannot_be_written_is_said_before_anything_runs(
+    flags: str,
+    message: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(jobs, "run_all", lambda *_: pytest.fail("it ran"))
+    (tmp_path / "file").touch()
+    assert reproduce.main([f"--table={write_set(tmp_path / 'set')}", "--model_dir=runs", flags]) == 2
+    assert message in capsys.readouterr().err
