@@ -3,6 +3,9 @@
 # make lint         formatter check, linter, types            make check   lint and test
 # make format       format the code
 # make faults       every fault of docs/reliability.md and 100 kills; writes what came of them there (30 minutes)
+# make audit        known vulnerabilities of the pinned packages (pip-audit)
+# make hashes       requirements-hashed.txt anew, for pip install --require-hashes
+# make paper        docs/paper.md from the results of the paper's rows, without training
 # make bench        every benchmark, ratios of one run each; JSON and a picture in runs/bench (15 minutes)
 #
 # PYTHON=python3.11 make test uses that interpreter as it is; otherwise .venv is made with the pinned packages.
@@ -23,7 +26,11 @@ DATA_DIR ?= $(wildcard ../shared/data/tfds)
 bench-flags-input_pipeline := --images=$(IMAGES)
 bench-flags-startup := --data_dir=$(DATA_DIR)
 
-.PHONY: quickstart test test-slow lint check format faults bench clean
+PAPER := table1 figure5 table2_4 table5 figure7 figure8 table3 figure9 tableB1 table6 table7 table8
+comma := ,
+space := $(comma:,= )
+
+.PHONY: quickstart test test-slow lint check format paper faults audit hashes bench clean
 
 quickstart: $(INSTALLED)
 	$(RUN) -m tf_simclr.pretrain --flagfile=flags/digits/pretrain.cfg --model_dir=$(RUNS)/pretrain
@@ -53,7 +60,17 @@ format: $(INSTALLED_DEV)
 	$(RUN) -m ruff check --fix .
 
 faults: $(INSTALLED_DEV)
-	$(RUN) -m tests.faults --output=$(dir $(RUNS))kills
+	$(RUN) -m tests.faults --kills_output=$(dir $(RUNS))kills
+
+audit: $(INSTALLED_DEV)
+	$(RUN) .ci/audit.py
+
+hashes: $(INSTALLED_DEV)
+	sh .ci/hashes $(RUN)
+
+paper: $(INSTALLED)
+	$(RUN) -m tf_simclr.reproduce --table=$(subst $(space),$(comma),$(PAPER:%=flags/paper_cpu/%)) \
+	    --results=results/paper_cpu --report_only --page=docs/paper.md
 
 bench: $(INSTALLED)
 	$(foreach name,$(BENCHMARKS),$(RUN) -m benchmarks.$(name) $(bench-flags-$(name)) --json=$(BENCH)/$(name).json &&) true

@@ -22,20 +22,12 @@ import tensorflow as tf
 from tf_simclr.augment.named import OPERATIONS
 from tf_simclr.data.decoding import decode_image
 from tf_simclr.data.views import evaluation_view
+from tf_simclr.protocols import gallery
 
 IMAGE = flags.DEFINE_string("image", None, "photograph, JPEG or PNG", required=True)
 OUTPUT = flags.DEFINE_string("output", "docs/augmentations.png", "PNG to write")
 SIDE, COLUMNS, SEED = 144, 7, 3
 STRENGTH = 0.5  # of the colours, as in docs/views.png
-
-
-def augmented(image: tf.Tensor, name: str) -> np.ndarray:
-    """An image [s, s, 3] in [0, 1] by an operation that is drawn for certain."""
-    operation = OPERATIONS[name](**({"strength": STRENGTH} if name in ("color", "color_jitter") else {}))
-    uniforms = tf.random.stateless_uniform([1, operation.num_uniforms], [SEED, list(OPERATIONS).index(name)])
-    if name not in ("crop", "auto_augment"):  # elsewhere the first number says whether
-        uniforms = tf.concat([tf.zeros([1, 1]), uniforms[:, 1:]], axis=1)
-    return operation(image[tf.newaxis], operation.factors_from_uniforms(uniforms))[0].numpy()
 
 
 def draw(tiles: dict[str, np.ndarray], path: str) -> None:
@@ -60,7 +52,13 @@ def main(arguments: list[str]) -> None:
     if not Path(IMAGE.value).is_file():
         raise app.UsageError(f"--image={IMAGE.value}: no such file")
     image = evaluation_view(decode_image(tf.io.read_file(IMAGE.value)), SIDE)
-    draw({"original": image.numpy(), **{name: augmented(image, name) for name in OPERATIONS}}, OUTPUT.value)
+    draw(
+        {
+            "original": image.numpy(),
+            **{name: gallery.augmented(image, name, SEED, STRENGTH) for name in OPERATIONS},
+        },
+        OUTPUT.value,
+    )
     print(OUTPUT.value)
 
 

@@ -30,6 +30,7 @@ from tf_simclr import inputs, methods, pretrain
 from tf_simclr.checks import sizes
 from tf_simclr.config import Config
 from tf_simclr.config import flags as flags_lib
+from tf_simclr.reports import markdown
 from tf_simclr.runs import build
 
 OUTPUT = flags.DEFINE_string("output", "runs/methods", "folder of the runs")
@@ -124,15 +125,11 @@ def costs_of(names: list[str]) -> dict[str, dict[str, float]]:
 def table(found: dict[str, list[dict[str, float]]], costs: dict[str, dict[str, float]]) -> str:
     """Means and deviations over the seeds, and costs in units of SimCLR's, as Markdown."""
     titles = list(next(iter(found.values()))[0])
-    lines = [
-        f"| method | {' | '.join(titles)} | time a step | memory a step |",
-        "|---" * (len(titles) + 3) + "|",
-    ]
-    for name, rows in found.items():
-        cells = [spread([row[title] for row in rows]) for title in titles]
-        cells += [f"{costs[name][what]:.2f}" for what in ("time", "memory")]
-        lines.append(f"| {name} | {' | '.join(cells)} |")
-    return "\n".join(lines)
+    rows = []
+    for name, seeds in found.items():
+        figures = [spread([one[title] for one in seeds]) for title in titles]
+        rows.append([name, *figures, *(costs[name][what] for what in ("time", "memory"))])
+    return "\n".join(markdown.table(["method", *titles, "time a step", "memory a step"], rows))
 
 
 def spread(values: list[float]) -> str:

@@ -8,6 +8,8 @@ from collections.abc import Sequence
 
 from absl import flags
 
+GONE = 141  # as a shell says of a command that SIGPIPE ended
+
 
 def define_flags() -> flags.FlagValues:
     values = flags.FlagValues()
@@ -80,5 +82,16 @@ def _mistake(error: object, details: Sequence[str] = ()) -> int:
     return 2
 
 
+def _main() -> int:
+    """`main`; a reader of standard output that has gone, as of `| head`, ends it without a word."""
+    try:
+        code = main(sys.argv[1:])
+        sys.stdout.flush()
+        return code
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # Python flushes it once more
+        return GONE
+
+
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(_main())

@@ -103,7 +103,7 @@ def build(models: Models, preprocess: Preprocess) -> dict[str, Part]:
 
 
 def _encoder(encoder: tf.keras.Model, preprocess: Preprocess, image: tf.TensorSpec) -> Part:
-    call = in_order([encoder])
+    call = signatures.of_any_number(in_order([encoder]))
     served = signatures.encoder_signatures(call, preprocess, image)
     cases = verification.image_cases(*image.shape)
     return Part(call, [encoder], signatures.images(image.shape[-1]), served, cases)
@@ -124,9 +124,10 @@ def _classifier(
 ) -> Part:
     represent = in_order(features)
 
-    def call(images: tf.Tensor, training: bool) -> tf.Tensor:
+    def classify(images: tf.Tensor, training: bool) -> tf.Tensor:
         return classifier(represent(images, training))
 
+    call = signatures.of_any_number(classify)
     served = signatures.classifier_signatures(call, preprocess, image)
     cases = verification.image_cases(*image.shape)
     return Part(call, [*features, classifier], signatures.images(image.shape[-1]), served, cases)

@@ -22,7 +22,7 @@ from export import parts as parts_lib
 from export.folders import versions
 from export.parts import Models, Part
 from export.signatures import Preprocess
-from export.verify import weights_sha256
+from export.verify import graph_sha256, weights_sha256
 from tf_simclr.data.decoding import Decoding, decode_image, in_channels
 from tf_simclr.data.views import evaluation_view
 from tf_simclr.evaluation.features import encoder_sha256
@@ -101,7 +101,7 @@ def _write(part: Part, name: str, models: Models, preprocess: Preprocess, folder
     if name != "projection_head":
         answers |= verification.encoded_images(preprocess, models.image_size)
     np.savez_compressed(folder / "verification.npz", **answers)
-    facts = _facts(part, name, models)
+    facts = {**_facts(part, name, models), "graph_sha256": graph_sha256(folder)}
     _write_json(folder / "export.json", facts)
     (folder / "README.md").write_text(model_card.text(facts), encoding="utf-8")
     serving.write_warm_up(folder, part, answers)

@@ -12,6 +12,8 @@ from collections.abc import Callable, Mapping, Sequence
 
 import tensorflow as tf
 
+from export import image_bytes as image_bytes_lib
+
 Call = Callable[[tf.Tensor, bool], tf.Tensor]
 Preprocess = Callable[[tf.Tensor], tf.Tensor]  # an encoded image to [H, W, C] float32 in [0, 1]
 Signatures = Mapping[str, Callable[..., Mapping[str, tf.Tensor]]]
@@ -25,6 +27,22 @@ def images(channels: int, name: str = "inputs") -> tf.TensorSpec:
 def vectors(width: int) -> tf.TensorSpec:
     """The input of a head: [b, width] float32."""
     return tf.TensorSpec([None, width], tf.float32, name="inputs")
+
+
+def of_any_number(call: Call) -> Call:
+    """`call` that answers no images with no rows: kernels of convolutions refuse an empty batch.
+
+    With training=True it is left alone: there is no statistic of nothing.
+    """
+
+    def padded(inputs: tf.Tensor, training: bool) -> tf.Tensor:
+        if training:
+            return call(inputs, training)
+        count = tf.shape(inputs)[0]
+        row = tf.zeros(tf.concat([[tf.cast(count == 0, tf.int32)], tf.shape(inputs)[1:]], 0), inputs.dtype)
+        return call(tf.concat([inputs, row], axis=0), training)[:count]
+
+    return padded
 
 
 def reusable(
@@ -91,6 +109,6 @@ def _image_signatures(
 
     @tf.function(input_signature=[tf.TensorSpec([None], tf.string, name="image_bytes")])
     def serve_bytes(image_bytes: tf.Tensor) -> Mapping[str, tf.Tensor]:
-        return outputs(tf.map_fn(preprocess, image_bytes, fn_output_signature=image))
+        return outputs(image_bytes_lib.decoded(image_bytes, preprocess, image))
 
     return {"serving_default": serve_images, "serving_bytes": serve_bytes}

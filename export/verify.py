@@ -79,6 +79,17 @@ def weights_sha256(variables: Sequence[tf.Variable]) -> str:
     return digest.hexdigest()
 
 
+def graph_sha256(folder: Path) -> str:
+    """SHA-256 of saved_model.pb: of what TensorFlow will run."""
+    return hashlib.sha256((folder / "saved_model.pb").read_bytes()).hexdigest()
+
+
+def foreign(folder: Path) -> bool:
+    """Whether the graph is not known to be the one that was exported here."""
+    facts = json.loads((folder / "export.json").read_text(encoding="utf-8"))
+    return facts.get("graph_sha256") != graph_sha256(folder)
+
+
 def check_interface(export: Export) -> str:
     """The attributes of a Reusable SavedModel, all in float32, and the layers of a head."""
     model = export.model
@@ -252,6 +263,10 @@ def _verify(folder: Path) -> bool:
     print(f"{folder} (TensorFlow {tf.__version__})")
     check = "load"
     try:
+        if foreign(folder):
+            print(
+                "  warn  graph: not the one that was exported, or older; what it says runs (docs/security.md)"
+            )
         export = load(folder)
         for check, run in CHECKS:
             print(f"  ok    {check}: {run(export)}", flush=True)

@@ -20,10 +20,11 @@ from tf_simclr.runs import build
 
 ROOT = Path(__file__).resolve().parent.parent
 COMMANDS = ["pretrain", "linear_eval", "finetune", "evaluate", "knn", "label_efficiency", "import_official"]
-COMMANDS += ["transfer", "embed", "doctor", "distill", "predict", "search"]
+COMMANDS += ["transfer", "embed", "doctor", "distill", "predict", "search", "transformation_probe", "figures"]
+COMMANDS += ["reproduce"]
 ROOMS = [
     {"errors", "image_size"},
-    {"progress", "files", "lookup", "options"},
+    {"progress", "files", "lookup", "options", "streams"},
     {"replicas", "data", "optimizers"},
     {"augment"},
     {"objectives", "networks"},
@@ -38,7 +39,7 @@ ROOMS = [
     {"runs"},
     {"training"},
     {"protocols"},
-    {"checks"},
+    {"checks", "reproduction"},
     {"cli"},
 ]
 
@@ -61,7 +62,7 @@ def test_help_answers_without_tensorflow(module: str) -> None:
     assert time.perf_counter() - began < 2
     assert done.returncode == 0, done.stderr
     assert not re.search(r"\| *tensorflow$", done.stderr, flags=re.MULTILINE)
-    assert "--checkpoint" in done.stdout or "--source" in done.stdout
+    assert re.search(r"--(checkpoint|source|table)\b", done.stdout)
 
 
 @pytest.mark.parametrize(
@@ -81,7 +82,7 @@ def test_help_answers_without_tensorflow(module: str) -> None:
         ),
         (["finetune", "--dataset=digits", "--model_dir=x", "--augmentations=color"], "--augment=simclr"),
         (["finetune", "--dataset=digits", "--model_dir=x", "--one_branch"], "--one_branch"),
-        (["finetune", "--augment=color"], "--augment=color: choose one of none, crop, simclr"),
+        (["transformation_probe", "--transformations=crop"], "--transformations=crop: give color, rotation"),
         (["linear_eval", "--seeds=1,b"], "--seeds=1,b"),
         (["linear_eval", "--seeds=1,1"], "--seeds=1,1"),
         (["linear_eval", "--seeds=1,01"], "--seeds=1,01"),
@@ -99,6 +100,7 @@ def test_help_answers_without_tensorflow(module: str) -> None:
         (["finetune", "--sweep_learning_rates=,"], "--sweep_learning_rates"),
         (["knn", "--checkpoint=/no/such"], "/no/such"),
         (["transfer", "stray"], "stray"),
+        (["pretrain", "--image_size=100000"], "--image_size=100000: must be at most 4096"),
     ],
 )
 def test_mistakes_take_less_than_two_seconds(arguments: list[str], words: str) -> None:
@@ -108,6 +110,20 @@ def test_mistakes_take_less_than_two_seconds(arguments: list[str], words: str) -
     assert done.returncode == 2
     assert done.stderr.count("\n") == 1
     assert words in done.stderr
+
+
+@pytest.mark.parametrize("module", ["tf_simclr.pretrain", "export"])
+def test_a_reader_that_has_gone_is_no_error(module: str) -> None:
+    reading, writing = os.pipe()
+    os.close(reading)
+    try:
+        command = [sys.executable, "-m", module, "--help"]
+        done = subprocess.run(
+            command, cwd=ROOT, stdout=writing, stderr=subprocess.PIPE, text=True, check=False
+        )
+    finally:
+        os.close(writing)
+    assert (done.returncode, done.stderr) == (141 if module == "export" else 0, "")
 
 
 def test_ctrl_c_outside_of_training_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
@@ -150,9 +166,11 @@ def test_a_stem_that_is_the_checkpoints_is_no_contradiction(stem: str, tmp_path:
     assert config.stem == "cifar"
 
 
-@pytest.mark.parametrize(
-    "path", sorted((ROOT / "flags").rglob("*.cfg")), ids=lambda path: str(path.relative_to(ROOT))
-)
+SETS = {"paper", "paper_gpu", "paper_cpu"}  # rows of tables; tests/reproduction reads them
+FLAGFILES = [path for path in (ROOT / "flags").rglob("*.cfg") if not SETS & set(path.parts)]
+
+
+@pytest.mark.parametrize("path", sorted(FLAGFILES), ids=lambda path: str(path.relative_to(ROOT)))
 def test_flagfiles_parse_by_their_command_and_cite(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(ROOT)
     text = path.read_text()

@@ -21,6 +21,7 @@ from tf_simclr.config import Config, flags
 from tf_simclr.config.flags import Command
 from tf_simclr.devices.cluster import this_worker
 from tf_simclr.errors import DoesNotFit, Interrupted, UsageError
+from tf_simclr.streams import lasting
 
 with epy.lazy_imports():
     from tf_simclr.checks import mistakes
@@ -37,8 +38,13 @@ class _Stopped(BaseException):
 def main(command: Command, run: Callable[[Config], object], arguments: Sequence[str] | None = None) -> int:
     """Parses `arguments` (the command line's by default), runs, and returns the exit code."""
     _quiet()
+    with lasting():
+        return _main(command, run, sys.argv[1:] if arguments is None else arguments)
+
+
+def _main(command: Command, run: Callable[[Config], object], arguments: Sequence[str]) -> int:
     try:
-        values, config = flags.parse(command, sys.argv[1:] if arguments is None else arguments)
+        values, config = flags.parse(command, arguments)
         if values.help:
             print(flags.help_text(command, values))
             return 0
@@ -94,7 +100,7 @@ def _require_complete(command: Command, config: Config) -> None:
         UsageError: no run folder, teacher or data set is named, a data set to probe but not how often,
             TF_CONFIG cannot be used, or several workers are given what one process does.
     """
-    if "run" not in command.groups or "doctor" in command.groups:
+    if "run" not in command.groups or {"doctor", "reproduction"} & set(command.groups):
         return
     if this_worker(config.devices).count > 1:
         _refuse_several_workers(config)
@@ -126,7 +132,7 @@ def _refuse_several_workers(config: Config) -> None:
     several = {
         "sweep": config.sweep.sweep,
         "seeds": config.repeats.seeds,
-        "compare_with": config.repeats.compare_with,
+        "compare_with": config.comparison.compare_with,
     }
     for flag, value in several.items():
         if value:

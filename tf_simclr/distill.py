@@ -47,6 +47,7 @@ def distill(config: Config) -> dict[str, Any]:
     with strategy.scope():
         model = _student(config, teacher, steps)
     run.write_data(source, teacher.class_names)
+    run.keep_listing(source)
     training.print_plan(run, source, steps, model, strategy)
     print(f"  taught by {teacher.encoder.describe()} of {config.distillation.teacher}, step {teacher.step:,}")
 

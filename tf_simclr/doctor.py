@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import sys
 from collections.abc import Sequence
@@ -11,10 +12,13 @@ from tf_simclr.config import Config
 from tf_simclr.config.flags import Command
 from tf_simclr.errors import UsageError
 
-_RUNS = ("preview", "checkpoints", "devices", "profile", "run")  # so that a flagfile of pretrain can be given
+_RUNS = (
+    "extension preview checkpoints devices profile run".split()
+)  # so that pretrain's flagfiles can be given
 COMMAND = Command(
     "doctor",
-    "parity of 1 against n devices (--parity), sizes and traffic of a planned run (--sizes)",
+    "what a pretraining will meet (--flagfile), parity of 1 against n devices (--parity), sizes and traffic "
+    "of a planned run (--sizes), bad images (--data)",
     [*"doctor data views augmentation encoder head method optimization memory probe".split(), *_RUNS],
     {},
 )
@@ -25,14 +29,51 @@ class CheckFailed(Exception):
 
 
 def doctor(config: Config) -> None:
-    if not (config.doctor.parity or config.doctor.sizes):
-        raise UsageError("give --parity or --sizes (--help explains them)")
-    if config.doctor.parity:
+    wanted = config.doctor
+    if not (wanted.parity or wanted.sizes or wanted.data):
+        if not config.data.dataset:
+            raise UsageError(
+                "give the flags of a pretraining, as --flagfile=FILE, or --parity, --sizes or --data"
+            )
+        check_run(config)
+    if wanted.parity:
         check_parity(config)
-    if config.doctor.sizes:
+    if wanted.sizes:
         from tf_simclr.checks import sizes
 
-        print(sizes.report(config))
+        print(sizes.to_json(config) if wanted.json else sizes.report(config))
+    if wanted.data:
+        check_images(config)
+
+
+def check_run(config: Config) -> None:
+    """Prints what a pretraining by these flags will meet, a line each, or as JSON.
+
+    Raises:
+        CheckFailed: it is not worth starting.
+    """
+    from tf_simclr.checks import before_a_run, findings
+
+    with contextlib.redirect_stdout(sys.stderr):  # what a run says as it opens its data
+        found = before_a_run.findings(config)
+    print(findings.to_json(found) if config.doctor.json else findings.report(found))
+    if findings.is_wasted(found):
+        raise CheckFailed("such a run would be wasted: see above")
+
+
+def check_images(config: Config) -> None:
+    """Prints which images of --dataset cannot be decoded.
+
+    Raises:
+        CheckFailed: there are more than --max_bad_images.
+    """
+    from tf_simclr.checks import images
+
+    config.require_dataset()
+    lines, too_many = images.report(config)
+    print("\n".join(lines))
+    if too_many:
+        raise CheckFailed(f"more bad images than --max_bad_images={config.data.max_bad_images:g} bears")
 
 
 def check_parity(config: Config) -> None:

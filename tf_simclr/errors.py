@@ -28,6 +28,10 @@ class EmptySplit(UsageError):
     """A split without images."""
 
 
+class Damaged(UsageError):
+    """A file of a data set that is missing, or is not what it was."""
+
+
 class DoesNotFit(UsageError):
     """A checkpoint of another architecture; the details are a table of what differs.
 

@@ -21,7 +21,7 @@ with epy.lazy_imports():
 COMMAND = Command(
     "evaluate",
     "accuracy of the classifier that the run of --checkpoint has",
-    "data encoder head repeats checkpoints devices run".split(),
+    "data encoder head repeats comparison checkpoints devices run".split(),
     {},
 )
 

@@ -15,6 +15,8 @@ from typing import Any
 import numpy as np
 from etils import epath
 
+from tf_simclr.errors import UsageError
+
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 _FULL_WORDS = r"no space left|quota exceeded|file too large"  # of TensorFlow, which has codes of its own
 
@@ -61,6 +63,29 @@ def whole_file(path: str | os.PathLike[str]) -> Iterator[Any]:
     except BaseException:
         partial.unlink(missing_ok=True)
         raise
+
+
+@contextlib.contextmanager
+def writing(flag: str) -> Iterator[None]:
+    """Turns what a file system says within into a mistake of `flag`, as --output=PATH.
+
+    Raises:
+        UsageError: it cannot be written.
+    """
+    try:
+        yield
+    except Exception as error:  # of a remote one, TensorFlow's own, which is not imported here
+        reason = getattr(error, "strerror", None) or " ".join(str(error).split())[:200]
+        raise UsageError(f"{flag}: cannot be written ({reason})") from error
+
+
+def require_writable(flag: str, folder: epath.Path) -> None:
+    """Makes a folder, and finds out whether files can be made in it; UsageError as of `writing`."""
+    with writing(flag):
+        folder.mkdir(parents=True, exist_ok=True)
+        probe = folder / f".{uuid.uuid4().hex}.partial"
+        probe.touch()
+        probe.unlink()
 
 
 class _Appended(io.RawIOBase):

@@ -22,7 +22,7 @@ with epy.lazy_imports():
     from tf_simclr.runs import build
     from tf_simclr.training import selection
 
-_OWN = "labels freezing selection sweep repeats"
+_OWN = "labels freezing selection sweep repeats comparison"
 COMMAND = Command(
     "finetune",
     "train encoder and classifier on a fraction of the labels; from scratch without --checkpoint",
@@ -104,11 +104,11 @@ def _model(config: Config, num_classes: int, steps: Steps) -> models.Classifier:
 def _write_data(run: runs.RunFolder, train: data.Source, validation: data.Source | None) -> None:
     """What is trained on and, where that is not all, which images."""
     run.write_data(train)
+    run.keep_listing(train)
     if labelled.is_part(run.config.labels) or validation is not None:
         run.write_labelled_ids(train)
     if validation is not None:
-        ids = (record["id"].decode() for record in validation.records().as_numpy_iterator())
-        run.write("validation_ids.txt", "".join(f"{name}\n" for name in ids))
+        run.write("validation_ids.txt", "".join(f"{name}\n" for name in validation.names()))
 
 
 def _fit(

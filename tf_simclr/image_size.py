@@ -9,10 +9,21 @@ ImageSize: TypeAlias = int | str | tuple[int, int]
 """Pixels: 96, "96x160" or (96, 160), height first."""
 
 
+LARGEST = 4096
+"""Pixels of a side."""
+
+
 def height_and_width(size: ImageSize) -> tuple[int, int]:
-    """The two sides in pixels; ValueError where `size` says none."""
+    """The two sides in pixels; ValueError where `size` says none, or one beyond `LARGEST`."""
+    height, width = _sides(size)
+    if max(height, width) > LARGEST:
+        raise ValueError(f"must be at most {LARGEST}")
+    return height, width
+
+
+def _sides(size: ImageSize) -> tuple[int, int]:
     if isinstance(size, str):
-        found = re.fullmatch(r"(\d+)(?:x(\d+))?", size)
+        found = re.fullmatch(r"(\d{1,9})(?:x(\d{1,9}))?", size)
         if not found:
             raise ValueError("give a number of pixels, or HEIGHTxWIDTH as in 96x160")
         return int(found[1]), int(found[2] or found[1])

@@ -14,6 +14,8 @@ from tf_simclr.config.flags import Command
 from tf_simclr.errors import UsageError
 
 with epy.lazy_imports():
+    import numpy as np
+
     from tf_simclr import data, inputs, models, networks, runs, training
     from tf_simclr.devices import strategies
     from tf_simclr.evaluation import features, metrics, nearest_neighbours
@@ -24,7 +26,7 @@ with epy.lazy_imports():
 COMMAND = Command(
     "knn",
     "classify test images by their nearest training images, by cosine of h",
-    "data encoder head neighbours repeats checkpoints devices run".split(),
+    "data encoder head neighbours repeats comparison checkpoints devices run".split(),
     {},
 )
 
@@ -62,10 +64,11 @@ def _classify(
     """Classifies the queries by the bank; `top1` is that of the last k and weighted votes."""
     wanted, ks = run.config.data, run.config.neighbours.ks()
     asked = labelled.features(wanted, encoder, queries)
-    stored = _checked(features.encode_batches(encoder, inputs.evaluation_batches(wanted, bank)), bank)
+    names: list[str] = []
+    stored = _checked(features.encode_batches(encoder, inputs.evaluation_batches(wanted, bank)), bank, names)
     found = nearest_neighbours.nearest_neighbours(asked.values, stored, max(ks))
     pictures.tsne(run, asked, head, bank.class_names)
-    pictures.neighbours(run, found, bank, queries)
+    pictures.neighbours(run, found, bank.only(np.array(names)), queries.only(asked.ids))
     votes = nearest_neighbours.classify(found, asked.labels, bank.num_classes, ks)
     best = votes[-2]
     print(
@@ -85,8 +88,12 @@ def _classify(
     }
 
 
-def _checked(parts: Iterable[features.Features], bank: data.Source) -> Iterator[features.Features]:
+def _checked(
+    parts: Iterable[features.Features], bank: data.Source, names: list[str]
+) -> Iterator[features.Features]:
+    """The parts, whose ids it adds to `names`."""
     for part in parts:
+        names.extend(part.ids)
         labelled.require_labels(part, bank)
         yield part
 

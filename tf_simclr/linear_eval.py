@@ -21,11 +21,11 @@ with epy.lazy_imports():
     from tf_simclr.protocols import on_features, pictures, predictions, proof, repeats, results
     from tf_simclr.runs import build
 
+_OWN = "labels repeats comparison"
 COMMAND = Command(
     "linear_eval",
     "train a linear classifier on a frozen encoder and test it",
-    "data views augmentation encoder head optimization extension labels repeats checkpoints devices "
-    "run".split(),
+    f"data views augmentation encoder head optimization extension {_OWN} checkpoints devices run".split(),
     {
         "optimizer": "nesterov",
         "learning_rate": 0.1,
@@ -57,6 +57,7 @@ def linear_eval_once(config: Config) -> dict[str, Any]:
         model = _frozen_model(config, train.num_classes, steps)
     runs.initialize_encoder(model, config)
     run.write_data(train)
+    run.keep_listing(train)
     if labelled.is_part(config.labels):
         run.write_labelled_ids(train)
     training.print_plan(run, train, steps, model, strategy)

@@ -10,6 +10,11 @@ from typing import Any
 
 from tf_simclr.errors import UsageError
 
+MOST, LEAST = 2**31 - 1, 1e-30  # whole numbers of 32 bits; what float32 still tells from 0
+WIDEST, DEEPEST = 65_536, 32  # units of a layer, layers of a head
+LONGEST = 2**20  # rows of a queue: those of 128 numbers take half a gigabyte
+TEMPERATURES = {"minimum": 1e-4, "maximum": 1e4}  # cosines over it stay far within float32
+
 
 def option(default: Any, help: str, **rules: Any) -> Any:
     """A field of a group: its default, its help text and its rules.
@@ -39,8 +44,12 @@ def check_all(group: Any) -> None:
 
 def check(name: str, value: Any, rules: Mapping[str, Any]) -> None:
     """UsageError where a value breaks the rules of its option."""
-    if isinstance(value, float) and not math.isfinite(value):
-        raise UsageError(f"--{name}={value}: give a finite number")
+    if isinstance(value, float):
+        _check_float(name, value)
+    if isinstance(value, int) and value > MOST:  # Python refuses to print some of them
+        raise UsageError(f"--{name}: must be at most {rules.get('maximum', MOST)}")
+    if isinstance(value, str) and any(ord(letter) < 32 or "\ud800" <= letter <= "\udfff" for letter in value):
+        raise UsageError(f"--{name}={value!r}: give UTF-8 text without control characters")
     if value and "form" in rules and not re.fullmatch(rules["form"][0], value):
         raise UsageError(f"--{name}={value}: give {rules['form'][1]}")
     if "distinct" in rules and value:
@@ -61,3 +70,10 @@ def check(name: str, value: Any, rules: Mapping[str, Any]) -> None:
         raise UsageError(f"--{name}={value}: must be greater than {rules['above']}")
     if "below" in rules and value >= rules["below"]:
         raise UsageError(f"--{name}={value}: must be less than {rules['below']}")
+
+
+def _check_float(name: str, value: float) -> None:
+    if not math.isfinite(value):
+        raise UsageError(f"--{name}={value}: give a finite number")
+    if 0 < abs(value) < LEAST:
+        raise UsageError(f"--{name}={value}: give 0, or a number that float32 tells from it")

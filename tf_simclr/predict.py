@@ -52,7 +52,9 @@ def predict(config: Config) -> collections.Counter[str]:
         predictor = predictors.of_config(config)
         _print_plan(config, sources, predictor)
         training.print_census(*sources)
-        return _write(config, predictor, sources, file)
+        counts = _write(config, predictor, sources, file)
+        training.print_bad_images(*sources)
+        return counts
 
 
 def _require_complete(config: Config) -> None:
@@ -78,13 +80,10 @@ def _output(path: str) -> Iterator[Any]:
     if epath.Path(path).is_dir():
         raise UsageError(f"--output={path} is a folder; give a file, as {path}/predictions.csv")
     with contextlib.ExitStack() as stack:
-        try:
+        with files.writing(f"--output={path}"):
             file = stack.enter_context(files.whole_file(path))
             file.write(b"")
             file.flush()
-        except Exception as error:  # of a remote file system, TensorFlow's own, which is not imported here
-            reason = getattr(error, "strerror", None) or " ".join(str(error).split())[:200]
-            raise UsageError(f"--output={path}: cannot be written ({reason})") from error
         yield file
 
 

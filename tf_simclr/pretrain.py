@@ -46,6 +46,7 @@ def pretrain(config: Config) -> dict[str, Any] | None:
         model = build.pretraining(config, num_classes, steps, source.num_examples)
     runs.initialize_encoder(model, config)
     run.write_data(source)
+    run.keep_listing(source)
     training.print_plan(run, source, steps, model, strategy)
 
     batches = inputs.fed_batches(config, source, model)

@@ -28,7 +28,7 @@ with epy.lazy_imports():
 COMMAND = Command(
     "transfer",
     "L-BFGS logistic regression on frozen features of each data set, its l2 chosen on validation images",
-    "data encoder head transfers repeats checkpoints devices run".split(),
+    "data encoder head transfers repeats comparison checkpoints devices run".split(),
     {"center_crop_fraction": 1.0, "resize_first": True},
 )
 

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import functools
+import pkgutil
 import re
 from pathlib import Path
 
 import pytest
 import tensorflow as tf
 
-from tf_simclr import doctor
+from tf_simclr import doctor, objectives
 from tf_simclr.checks import sizes
 from tf_simclr.config import Config
+from tf_simclr.methods import simclr
+from tf_simclr.methods.simclr import SimCLR
 from tf_simclr.runs import build
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -70,3 +73,12 @@ def test_activations_are_of_the_views_that_are_encoded_with_gradients(
     monkeypatch.setattr(sizes, "_kept_bytes_of_one_view", lambda encoder, side: 1000)
     config = Config("doctor").replace(method=method, train_batch_size=64, resnet_depth=18, image_size=16)
     assert sizes.of(config, 1).activations == views * 64 * 1000
+
+
+def test_every_objective_is_reckoned_by_itself() -> None:
+    own = {module.name for module in pkgutil.iter_modules(objectives.__path__)} - set(objectives._SHARED)
+    assert own == set(simclr._COPIES)
+    loss = {name: SimCLR(objective=name).sizes(512, 512, 128, 0, 1).loss for name in own}
+    assert loss["info_nce"] < loss["nt_xent"] < loss["triplet"] < loss["max_margin"]
+    hard = SimCLR(objective="triplet(margin=0.3)", negatives="semi_hard")
+    assert hard.sizes(512, 512, 128, 0, 1).loss > loss["triplet"]

@@ -153,7 +153,8 @@ def test_contradicting_the_checkpoints_architecture_is_an_error(run_folder: Path
         (["--use_blur=x"], "--use_blur=x: give true or false"),
         (["--seed"], "--seed; give --seed=VALUE"),
         (["--nouse_blur=1"], "--nouse_blur=1 does not take an argument"),
-        (["--temperature=0"], "--temperature=0.0: must be greater than 0"),
+        (["--temperature=0"], "--temperature=0.0: must be at least 0.0001"),
+        (["--crop_area_min=0"], "--crop_area_min=0.0: must be greater than 0"),
         (["--resnet_depth=19"], "choose one of 18, 34, 50"),
         (["--image_size=wide"], "--image_size=wide: give a number of pixels, or HEIGHTxWIDTH"),
         (["--image_size=3x96"], "--image_size=3x96: must be at least 4"),
@@ -192,6 +193,11 @@ def test_augment_is_a_switch_and_a_choice(said: str, augment: str, tmp_path: Pat
     assert config.labels.augment == augment
     (tmp_path / "flags.cfg").write_text(flags.flagfile(linear_eval.COMMAND, config))
     assert parse(linear_eval.COMMAND, f"--flagfile={tmp_path / 'flags.cfg'}") == config
+
+
+def test_augment_is_no_other_word() -> None:
+    with pytest.raises(UsageError, match="--augment=color: choose one of none, crop, simclr"):
+        parse(finetune.COMMAND, "--augment=color")
 
 
 def test_runs_that_switched_augmentation_open(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -18,7 +19,7 @@ from tf_simclr.runs import RunFolder
 
 
 def _folder(root: Path, *names: str) -> str:
-    return write(root, dict.fromkeys(names, b""))
+    return write(root, dict.fromkeys(names, b"\x89PNG\r\n\x1a\n"))
 
 
 def _lines(dataset: str, split: str = "train", labels_csv: str = "") -> list[str]:
@@ -106,8 +107,8 @@ def test_folders_are_listed_once_and_images_not_asked_about(
 ) -> None:
     dataset = _folder(tmp_path, *(f"{split}/{name}/1.png" for split in ("train", "test") for name in "ab"))
     listed, asked = [], []
-    listdir, isdir = tf.io.gfile.listdir, tf.io.gfile.isdir
-    monkeypatch.setattr(tf.io.gfile, "listdir", lambda path: listed.append(path) or listdir(path))
+    listdir, isdir = os.listdir, tf.io.gfile.isdir
+    monkeypatch.setattr(os, "listdir", lambda path: listed.append(path) or listdir(path))
     monkeypatch.setattr(tf.io.gfile, "isdir", lambda path: asked.append(path) or isdir(path))
     open_source(dataset, "test")
     assert len(set(listed)) == len(listed) == 5
@@ -139,7 +140,7 @@ def test_data_json_holds_it_and_a_note_beside_the_images_changes_no_run(tiny: Ma
 
 def test_turned_images_are_pointed_out(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     files = {f"{o}.jpg": encoded(picture(6, 5), "JPEG", o) for o in (1, 3, 6)}
-    dataset = write(tmp_path, {**files, "broken.jpg": b""})
+    dataset = write(tmp_path, {**files, "broken.jpg": b"\xff\xd8\xff"})
     training.print_census(open_source(dataset, "train").subset(range(3)))
     out = capsys.readouterr().out.splitlines()
     assert out[0] == "  train holds 4 jpeg"

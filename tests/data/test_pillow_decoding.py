@@ -86,7 +86,7 @@ def test_what_has_no_one_meaning_in_8_bits_is_refused_by_name(name: str, tmp_pat
 def test_a_damaged_one_is_named(name: str, tmp_path: Path) -> None:
     whole = encoded(PIXELS, "WEBP" if name.endswith("webp") else "TIFF")
     source = open_source(write(tmp_path, {"a.jpg": encoded(PIXELS, "JPEG"), name: whole[:60]}), "train")
-    assert f"{name!r} can't be decoded; replace" in str(undecodable_image(source))
+    assert f"{name!r} can't be decoded (damaged" in str(undecodable_image(source))
 
 
 def test_names_that_lie_do_no_harm(tmp_path: Path) -> None:
@@ -114,7 +114,8 @@ def test_services_are_sent_no_python(tmp_path: Path) -> None:
     config = config.replace(dataset=write(tmp_path / "a", {"a.jpg": encoded(PIXELS, "JPEG")}))
 
     def graph(config: Config) -> str:
-        return _operations(evaluation_batches(inputs.train_source(config), image_size=8, batch_size=1))
+        own = Sampling(8, batch_size=1, seed=0, report=not config.devices.data_service)
+        return _operations(pretraining_batches(inputs.train_source(config), own, num_uniforms=0))
 
     assert "PyFunc" not in graph(config)
     assert "PyFunc" in graph(config.replace(data_service=""))

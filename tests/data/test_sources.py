@@ -12,6 +12,7 @@ import pytest
 import tensorflow as tf
 import tensorflow_datasets as tfds
 
+from tests.data.pictures import encoded, picture
 from tf_simclr.data import Source, available_splits, default_eval_split, open_source, tfds_source
 from tf_simclr.errors import UsageError
 
@@ -103,6 +104,19 @@ def test_a_csv_names_the_labels(tmp_path: Path, header: str) -> None:
     source = open_source(dataset, "train", labels_csv=str(labels))
     assert _rows(source) == [("3.png", 2), ("1.png", 0)]
     assert source.class_names == ("0", "1", "2")
+
+
+@pytest.mark.parametrize("number", ["100000", "99999999999999", "02084071", "9" * 5000])
+def test_large_numbers_in_a_csv_are_names(tmp_path: Path, number: str) -> None:
+    """WordNet's offsets, identities, times: a class for every number up to them is nobody's meaning."""
+    dataset, labels = _touch(tmp_path / "images", "1.png", "2.png"), tmp_path / "labels.csv"
+    labels.write_text(f"1.png,{number}\n2.png,3\n")
+    source = open_source(dataset, "train", labels_csv=str(labels))
+    assert source.class_names == tuple(sorted([number, "3"]))
+    assert sorted(_rows(source)) == [
+        ("1.png", source.class_names.index(number)),
+        ("2.png", source.class_names.index("3")),
+    ]
 
 
 def test_a_csv_that_is_not_there_is_said_so(tmp_path: Path) -> None:
@@ -282,7 +296,7 @@ def test_several_labels_an_image_are_a_vector_in_which_difficult_ones_do_not_cou
 def test_splits_of_a_folder_can_be_joined(tmp_path: Path) -> None:
     for split in ("train", "val"):
         (tmp_path / split / "a").mkdir(parents=True)
-        (tmp_path / split / "a" / "0.png").write_bytes(b"")
+        (tmp_path / split / "a" / "0.png").write_bytes(encoded(picture(4, 4), "PNG"))
     both = open_source(f"folder:{tmp_path}", "train+val")
     assert [record["id"].numpy() for record in both.records().take(2)] == [b"train/a/0.png", b"val/a/0.png"]
     with pytest.raises(UsageError, match="no split"):

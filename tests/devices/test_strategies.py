@@ -16,6 +16,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from tests.data import bad_files
+from tests.data.pictures import encoded, picture, write
 from tests.small_runs import TINY
 from tf_simclr import cli, finetune, inputs, pretrain
 from tf_simclr.config import Config, Steps
@@ -67,10 +69,12 @@ def test_workers_agree_a_few_times_a_second(monkeypatch: pytest.MonkeyPatch) -> 
         agreement, calls = distribution.Agreement(tf.distribute.get_strategy()), []
         for _ in range(50):
             clock += seconds
-            calls.append(agreement.any_worker(True))
+            calls.append(agreement.any_worker(True, at_once=False))
         assert calls[0]
         assert sum(calls) <= agreed
         assert all(any(calls[i : i + 26]) for i in range(24))
+        assert agreement.any_worker(True, at_once=True)
+        assert agreement.any_worker(True, at_once=True)
     assert all(calls)
 
 
@@ -253,6 +257,21 @@ def test_services_make_the_batches_that_the_process_would(tiny: Make, services: 
         for ours, theirs in zip(own, remote.take(2).as_numpy_iterator(), strict=True):
             for name, value in ours.items():
                 np.testing.assert_array_equal(value, theirs[name], err_msg=name)
+
+
+@pytest.mark.slow
+def test_services_replace_bad_images_by_the_same_rule(
+    tiny: Make, services: list[str], tmp_path: Path
+) -> None:
+    images = {f"{i}.png": encoded(picture(12 + i, 12), "PNG") for i in range(40)}
+    dataset = write(tmp_path, images | {"3.png": bad_files.PNG[:-40], "17.png": bad_files.broken_crc()})
+    config = tiny(dataset=dataset, max_bad_images=2.0, train_batch_size=16)
+    own = list(inputs.pretraining_batches(config, inputs.train_source(config), 3)(5).take(3))
+    far = config.replace(data_service=services[0])
+    source = inputs.train_source(far)
+    remote = list(inputs.pretraining_batches(far, source, 3)(5).take(3))
+    tf.nest.map_structure(np.testing.assert_array_equal, own, remote)
+    assert not source.bad_images.rows
 
 
 def test_a_second_worker_behind_a_dispatcher_is_found_out(

@@ -82,6 +82,7 @@ assert len(model.trainable_weights) == 65, len(model.trainable_weights)
 model.fit(np.random.rand(8, 32, 32, 3).astype("float32"), np.arange(8), verbose=0)
 still = [w.name for w, old in zip(model.weights, weights) if np.array_equal(w.numpy(), old)]
 assert not still, still
+assert encoder(np.zeros([0, 32, 32, 3], "float32")).shape == (0, 128)
 """
 
 

@@ -61,6 +61,12 @@ def test_training_argument_chooses_the_statistics(exports: Path):
     assert all(moved(layer, before))
 
 
+def test_no_image_gives_no_row(exports: Path):
+    for trainable in (False, True):
+        layer = hub.KerasLayer(str(exports / "encoder" / "1000"), trainable=trainable)
+        assert layer(tf.zeros([0, 32, 32, 3])).shape == [0, 128]
+
+
 def test_regularisation_losses_reach_keras(small: Models, tmp_path: Path):
     (folder,) = export_models(small, str(tmp_path))
     layer = hub.KerasLayer(str(folder), trainable=True)

@@ -6,6 +6,7 @@ import dataclasses
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -95,6 +96,22 @@ def flips_a_bit(folder: Path) -> None:
 
 def names_one_class(folder: Path) -> None:
     (folder / "assets" / "class_names.txt").write_text("cat\n")
+
+
+def test_a_graph_that_is_not_known_is_said_to_run_before_it_does(
+    exports: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(verify, "CHECKS", ())
+    monkeypatch.setattr(verify, "load", lambda folder: print("loaded"))
+    assert verify.main([str(exports / "encoder")]) == 0
+    assert "warn" not in capsys.readouterr().out
+    folder = tmp_path / "1000"
+    shutil.copytree(exports / "encoder" / "1000", folder)
+    with (folder / "saved_model.pb").open("ab") as file:
+        file.write(b"\0")
+    assert verify.main([str(folder)]) == 0
+    said = capsys.readouterr().out
+    assert said.index("warn  graph: not the one that was exported") < said.index("loaded")
 
 
 @pytest.mark.parametrize(

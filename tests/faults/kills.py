@@ -1,6 +1,6 @@
 """Random SIGKILLs over the real commands, against runs that nobody disturbed.
 
-python -m tests.faults.kills --kills=100 --output=runs/kills
+python -m tests.faults.kills --kills=100 --kills_output=runs/kills
 
 Each command runs once undisturbed. Then it is started, killed and started again with the same arguments, half
 of the kills at a random time, half while a file is being saved; when it comes to its end, weights, optimizer
@@ -30,8 +30,8 @@ from absl import app, flags
 import tensorflow as tf
 
 KILLS = flags.DEFINE_integer("kills", 100, "SIGKILLs over all commands", lower_bound=1)
-OUTPUT = flags.DEFINE_string("output", "runs/kills", "folder of the runs; what is in it goes")
-SEED = flags.DEFINE_integer("seed", 0, "of the times of the kills")
+OUTPUT = flags.DEFINE_string("kills_output", "runs/kills", "folder of the runs; what is in it goes")
+SEED = flags.DEFINE_integer("kills_seed", 0, "of the times of the kills")
 
 ROOT = Path(__file__).resolve().parents[2]
 STEPS = {"steps": 400, "between": 9}

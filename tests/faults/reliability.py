@@ -7,6 +7,8 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
+from tf_simclr.reports import markdown
+
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "reliability.md"
 HEADER = "| fault | outcome | test (tests/...) |"
 MEASURED = "## Measured\n"
@@ -48,9 +50,6 @@ def with_measured(text: str, lines: Sequence[str]) -> str:
 def kills_table(outcomes: Mapping[str, Mapping[str, int]]) -> Iterator[str]:
     """A row a command, and their sum."""
     names = list(next(iter(outcomes.values())))
-    yield "| command | " + " | ".join(name.replace("_", " ") for name in names) + " |"
-    yield "|---" * (len(names) + 1) + "|"
-    for command, outcome in outcomes.items():
-        yield f"| {command} | " + " | ".join(str(outcome[name]) for name in names) + " |"
-    total = (sum(outcome[name] for outcome in outcomes.values()) for name in names)
-    yield "| all | " + " | ".join(map(str, total)) + " |"
+    rows = [[command, *outcome.values()] for command, outcome in outcomes.items()]
+    total = ["all", *(sum(outcome[name] for outcome in outcomes.values()) for name in names)]
+    yield from markdown.table(["command", *(name.replace("_", " ") for name in names)], [*rows, total])

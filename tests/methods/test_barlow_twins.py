@@ -121,7 +121,7 @@ def test_two_replicas_train_as_one_and_known_mistakes_do_not() -> None:
     ("options", "words"),
     [
         ({"lambd": -1.0}, "--lambd=-1.0: must be at least 0"),
-        ({"scale_loss": 0.0}, "--scale_loss=0.0: must be greater than 0"),
+        ({"scale_loss": 0.0}, "--scale_loss=0.0: must be at least 1e-06"),
     ],
 )
 def test_settings_out_of_bounds_are_refused_in_one_line(options: dict, words: str) -> None:

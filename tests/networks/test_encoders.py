@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -15,6 +16,7 @@ from export.saved_model import export_models, export_run
 from tests.small_runs import TINY
 from tf_simclr import finetune, knn, linear_eval, pretrain, runs
 from tf_simclr.config import Config
+from tf_simclr.config.stored import stored_config
 from tf_simclr.errors import DoesNotFit, UsageError
 from tf_simclr.networks import KerasEncoder
 
@@ -76,6 +78,18 @@ def test_the_plan_names_it(pretrained: str, capsys: pytest.CaptureFixture[str]) 
     assert SMALL in capsys.readouterr().out
 
 
+def test_a_run_that_calls_a_function_says_so_once(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for maker, said in ((SMALL, 1), ("tensorflow.keras.applications:MobileNetV2", 0), ("resnet", 0)):
+        folder = tmp_path / str(said) / maker
+        folder.mkdir(parents=True)
+        (folder / "config.json").write_text(
+            Config("pretrain").replace(dataset="digits", encoder=maker).to_json()
+        )
+        for _ in range(2):
+            assert stored_config(str(folder)).encoder.encoder == maker
+        assert capsys.readouterr().err.count(f"has its encoder made by {maker}: use it only if") == said
+
+
 @pytest.mark.slow
 def test_its_run_is_evaluated_tuned_and_exported(pretrained: str, tmp_path: Path) -> None:
     options = of_encoder(SMALL, checkpoint=pretrained, optimizer="nesterov")
@@ -100,9 +114,9 @@ def test_another_encoder_is_a_misfit_with_a_table(
     wider = f"{SMALL}(width=7)"
     arguments = [f"--checkpoint={pretrained}", f"--encoder={wider}", f"--model_dir={tmp_path / 'out'}"]
     assert knn.main(arguments) == 2
-    first, *table = capsys.readouterr().err.splitlines()
+    *_, first, table = re.split(r"(knn: .*)\n", capsys.readouterr().err)
     assert f"is --encoder={SMALL}; you asked for --encoder={wider}" in first
-    assert any("[3, 3, 3, 6]" in row and "[3, 3, 3, 7]" in row for row in table), table
+    assert any("[3, 3, 3, 6]" in row and "[3, 3, 3, 7]" in row for row in table.splitlines()), table
     config = Config("pretrain").replace(**of_encoder(wider, checkpoint=pretrained, model_dir=str(tmp_path)))
     with pytest.raises(DoesNotFit, match=r"--encoder"):
         pretrain.pretrain(config)

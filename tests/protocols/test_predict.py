@@ -183,7 +183,7 @@ def test_an_image_that_cannot_be_decoded_leaves_the_older_file(
     output.write_text("older\n")
     run = f"--checkpoint={pretrained.run.model_dir}"
     assert predict.main([run, f"--dataset=folder:{tmp_path / 'photos'}", f"--output={output}"]) == 2
-    assert "image 'val/broken.png' can't be decoded" in capsys.readouterr().err
+    assert "1 of 1 images can't be decoded, such as 'val/broken.png'" in capsys.readouterr().err
     assert output.read_text() == "older\n"
     assert sorted(path.name for path in tmp_path.iterdir()) == ["out.csv", "photos"]
 
@@ -233,6 +233,20 @@ def test_a_damaged_export_is_named(mistake, exported: Path, tmp_path: Path, file
     shutil.copytree(exported / "classifier" / "6", damaged)
     (damaged / file).write_bytes((damaged / file).read_bytes()[:100])
     assert f"--export={damaged}: cannot be used" in mistake(f"--export={damaged}", reads=True)
+
+
+@pytest.mark.parametrize("changed", [{}, {"graph_sha256": None}, {"graph_sha256": "0" * 64}])
+def test_a_graph_that_is_not_known_is_said_to_run(
+    exported: Path, tmp_path: Path, changed: dict[str, str | None], capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = tmp_path / "classifier"
+    shutil.copytree(exported / "classifier" / "6", folder)
+    facts = json.loads((folder / "export.json").read_text()) | changed
+    (folder / "export.json").write_text(json.dumps(facts))
+    predictors._exported(str(folder))
+    said = capsys.readouterr().out
+    assert bool(said) == bool(changed)
+    assert not changed or f"warning: --export={folder} is not known to be an export of this project" in said
 
 
 def test_an_export_with_fewer_names_than_classes_is_damaged(mistake, exported: Path, tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ from tests.small_runs import Make, folder_of, result_of, rows_of, write_images
 from tf_simclr import finetune, pretrain, runs
 from tf_simclr.config import Config
 from tf_simclr.data.records import MemorySource
-from tf_simclr.errors import Interrupted
+from tf_simclr.errors import Interrupted, UsageError
 from tf_simclr.protocols import predictions
 from tf_simclr.training import callbacks
 
@@ -99,3 +99,10 @@ def test_probes_change_nothing_of_the_training(tiny: Make, pretrained: Config) -
     assert (folder_of(config) / "metrics.csv").read_text() == (
         folder_of(pretrained) / "metrics.csv"
     ).read_text()
+
+
+def test_a_probe_of_one_class_is_refused_before_a_step_is_trained(tiny: Make) -> None:
+    config = tiny(probe_epochs=1, probe_images=1)
+    with pytest.raises(UsageError, match=r"--probe_images=1: they are of one class"):
+        pretrain.pretrain(config)
+    assert not (folder_of(config) / "checkpoints").exists()

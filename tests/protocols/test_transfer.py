@@ -117,8 +117,10 @@ def test_labels_of_the_checkpoints_own_data_are_left_behind(pretrained: Config, 
 
 def test_a_broken_image_is_found_in_the_data_sets_of_transfer(tmp_path: Path) -> None:
     write_images(tmp_path / "data", {"train": 1, "val": 1, "test": 1})
-    (tmp_path / "data" / "val" / "dark" / "0.png").write_bytes(b"\x89PNG broken")
+    broken = tmp_path / "data" / "val" / "dark" / "0.png"
+    broken.write_bytes(broken.read_bytes()[:-20])
     config = Config("transfer").replace(dataset="digits", datasets=f"digits,folder:{tmp_path / 'data'}")
+    config = config.replace(model_dir=str(tmp_path / "run"), on_bad_image="fail")
     found = mistakes.explained(tf.errors.InvalidArgumentError(None, None, "decode"), config)
     assert "val/dark/0.png" in str(found)
 

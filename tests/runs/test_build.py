@@ -159,6 +159,7 @@ def test_flags_reach_the_batches_of_pretraining(monkeypatch: pytest.MonkeyPatch)
         "start_step": 7,
         "worker": 1,
         "num_workers": 2,
+        "report": True,
     }
 
 
@@ -171,7 +172,7 @@ def test_flags_reach_the_batches_of_labels(
     inputs.training_batches(Config("finetune").replace(**asked), "source", 3)(7)
     view = {"center_crop_fraction": expected, "resize_first": True}
     place = {"start_step": 7, "worker": 0, "num_workers": 1}
-    images = {"source": "source", "augment": False, "num_uniforms": 3}
+    images = {"source": "source", "augment": False, "num_uniforms": 3, "report": True}
     assert given == {**AS_ARGUMENTS, **view, **place, **images}
 
 
@@ -185,6 +186,7 @@ def test_flags_reach_the_batches_of_evaluation(monkeypatch: pytest.MonkeyPatch) 
         "batch_size": 5,
         "center_crop_fraction": 0.5,
         "resize_first": True,
+        "replace": False,
     }
 
 

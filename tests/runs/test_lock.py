@@ -7,6 +7,7 @@ import gc
 import json
 import os
 import subprocess
+import threading
 import time
 from pathlib import Path
 from typing import Any
@@ -133,4 +134,24 @@ def test_the_heart_beats(folder: epath.Path, monkeypatch: pytest.MonkeyPatch) ->
         time.sleep(0.01)
     held.release()
     time.sleep(0.1)
+    assert not list(folder.iterdir())
+
+
+def test_a_beat_that_is_being_written_does_not_outlast_the_lock(
+    folder: epath.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On a disk so slow that nobody waits for its turn."""
+    write, writing = lock._write, threading.Event()
+
+    def slow(path: epath.Path, own: lock.Owner) -> None:
+        writing.set()
+        time.sleep(1.5)
+        write(path, own)
+
+    monkeypatch.setattr(lock, "BEAT", 0.01)
+    held = lock.hold(folder)
+    monkeypatch.setattr(lock, "_write", slow)
+    assert writing.wait(30)
+    held.release()
+    time.sleep(2)
     assert not list(folder.iterdir())

@@ -347,7 +347,7 @@ def test_folders_without_a_test_split_and_with_some_labels_pretrain(
     held_out = (Path(config.run.model_dir) / "holdout_ids.txt").read_text().split()
     assert [name[:2] for name in held_out] == ["a/", "b/"]
     assert (Path(config.run.model_dir) / "views.png").exists()
-    assert len(inputs.train_source(config.replace(holdout=0.0)).labels()) == 6
+    assert len(inputs.train_source(config.replace(holdout=0.0, model_dir="")).labels()) == 6
 
 
 def test_a_test_split_without_images_is_not_asked_of_a_pretraining(tiny: Make, tmp_path: Path) -> None:

@@ -83,7 +83,7 @@ def test_auto_takes_a_tenth_of_an_accelerators_memory(monkeypatch: pytest.Monkey
 
 
 def test_the_smallest_gpu_counts(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(tf.config, "list_logical_devices", lambda kind: ["it"] if kind == "GPU" else [])
+    monkeypatch.setattr(tf.config, "list_physical_devices", lambda kind: ["it"] if kind == "GPU" else [])
     monkeypatch.setattr(memory.subprocess, "run", lambda *_, **__: Said("24576\n8192\n"))
     assert memory.accelerator_memory() == 8 * 2**30
     monkeypatch.setattr(memory.subprocess, "run", lambda *_, **__: Said("[N/A]\n"))

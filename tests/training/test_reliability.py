@@ -73,7 +73,7 @@ def test_a_lost_selection_is_one_line(tiny: Make) -> None:
 
 
 def test_training_from_scratch_that_breaks_is_no_accuracy(tiny: Make) -> None:
-    config = tiny("label_efficiency", optimizer="momentum", learning_rate=3e38, learning_rate_scaling="none")
+    config = tiny("label_efficiency", optimizer="momentum", learning_rate=1e38, learning_rate_scaling="none")
     source = inputs.train_source(config, labelled=True).subset(np.arange(64))
     with pytest.raises(Diverged, match=r"step \d of training from scratch: the \w+ is not finite"):
         from_scratch.from_scratch(config, source, source, [None], 1)

@@ -51,7 +51,7 @@ class StopAfter(callbacks.Saver):
 
 def test_a_signal_during_the_agreement_of_workers_is_not_lost(tmp_path: Path) -> None:
     class Agreement:
-        def any_worker(self, flag: bool) -> bool:
+        def any_worker(self, flag: bool, at_once: bool) -> bool:
             if not flag:
                 saver.signals.note(signal.SIGTERM, None)
             return flag

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import tensorflow as tf
 
 from tf_simclr import data, inputs
 from tf_simclr.config import Config
+from tf_simclr.data import Source, shards
 from tf_simclr.devices.cluster import this_worker
 from tf_simclr.devices.data_service import out_of_turn
 from tf_simclr.devices.distribution import is_lost_worker, lost_worker
-from tf_simclr.errors import Interrupted, UsageError
+from tf_simclr.errors import Damaged, Interrupted, UsageError
 from tf_simclr.files import out_of_space
-from tf_simclr.inputs import splits
+from tf_simclr.inputs import bad_images, splits
 from tf_simclr.protocols import datasets
 
 
@@ -26,19 +27,28 @@ def explained(error: Exception, config: Config) -> UsageError | Interrupted | No
             f"no space is left on the disk of --model_dir={config.run.model_dir}, or of another folder that "
             "the command writes to; what was saved is whole; make space"
         )
-    if not isinstance(error, tf.errors.InvalidArgumentError):
+    if isinstance(error, tf.errors.ResourceExhaustedError | MemoryError):
+        return UsageError(
+            "the memory of the device, or of the machine, does not hold what the flags ask for: give a "
+            "smaller --train_batch_size or --eval_batch_size, --image_size or encoder"
+        )
+    if isinstance(error, shards.DAMAGE) and (damaged := _found(config, shards.damaged)):
+        return damaged
+    if not isinstance(error, tf.errors.InvalidArgumentError | tf.errors.NotFoundError):
         return None
-    return out_of_turn(error) or _broken_image(config)
+    return out_of_turn(error) or bad_images.over(config) or _found(config, data.undecodable_image)
 
 
-def _broken_image(config: Config) -> UsageError | None:
-    """The error that names an image of the run that cannot be decoded."""
+def _found(config: Config, look: Callable[[Source], UsageError | None]) -> UsageError | None:
+    """What `look` finds first in the data of the run, the image or the file to name; or that one is gone."""
     searched = config.searching.queries
     queries = [config.replace(dataset=searched, labels="")] if searched else []
     for one in [*datasets.configs(config), *queries]:
         for split in _splits(one):
             try:
-                found = data.undecodable_image(inputs.any_split(one, split))
+                found = look(inputs.any_split(one, split))
+            except Damaged as error:
+                return error
             except UsageError:
                 continue  # the command did not need this split
             if found:

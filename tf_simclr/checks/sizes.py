@@ -7,6 +7,7 @@ norm needs them) and of ReLUs (convolutions do). What the method adds it reckons
 from __future__ import annotations
 
 import dataclasses
+import json
 
 import tensorflow as tf
 
@@ -83,6 +84,11 @@ def of(config: Config, replicas: int) -> Sizes:
     )
 
 
+def to_json(config: Config) -> str:
+    """`of` on --devices replicas, as JSON."""
+    return json.dumps(dataclasses.asdict(of(config, config.doctor.devices)), indent=2)
+
+
 def report(config: Config) -> str:
     """`of` as lines to read."""
     replicas = config.doctor.devices
@@ -90,16 +96,16 @@ def report(config: Config) -> str:
     batch = config.optimization.train_batch_size
     lines = [
         ("parameters (encoder and head)", f"{sizes.parameters:,}"),
-        ("weights and their gradients", _size(2 * sizes.weights)),
-        (f"optimizer ({config.optimization.optimizer})", _size(sizes.optimizer)),
-        (f"activations ({config.memory.micro_batches} micro-batches)", _size(sizes.activations)),
-        ("augmented views", _size(sizes.views)),
-        (f"loss of {name_of(config.method)}", _size(sizes.loss + sizes.state)),
-        ("memory of a replica, about", _size(sizes.memory)),
-        ("sent by a replica a step", _size(sizes.exchanged)),
-        ("  gradients", _size(sizes.exchanged_gradients)),
-        ("  batch statistics, both ways", _size(sizes.exchanged_batch_norm)),
-        ("  projections", _size(sizes.exchanged_by_method)),
+        ("weights and their gradients", readable(2 * sizes.weights)),
+        (f"optimizer ({config.optimization.optimizer})", readable(sizes.optimizer)),
+        (f"activations ({config.memory.micro_batches} micro-batches)", readable(sizes.activations)),
+        ("augmented views", readable(sizes.views)),
+        (f"loss of {name_of(config.method)}", readable(sizes.loss + sizes.state)),
+        ("memory of a replica, about", readable(sizes.memory)),
+        ("sent by a replica a step", readable(sizes.exchanged)),
+        ("  gradients", readable(sizes.exchanged_gradients)),
+        ("  batch statistics, both ways", readable(sizes.exchanged_batch_norm)),
+        ("  projections", readable(sizes.exchanged_by_method)),
     ]
     heading = (
         f"{build.describe_encoder(config)}, "
@@ -129,7 +135,8 @@ def _batch_norm(channels: int, layers: int, config: Config, replicas: int) -> in
     return all_reduce(passes, replicas)
 
 
-def _size(count: int) -> str:
+def readable(count: int) -> str:
+    """Bytes in the unit that suits them."""
     for unit, scale in (("GiB", 2**30), ("MiB", 2**20), ("KiB", 2**10)):
         if count >= scale:
             return f"{count / scale:.1f} {unit}"

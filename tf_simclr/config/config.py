@@ -19,6 +19,7 @@ from tf_simclr.methods.method import Method
 from tf_simclr.methods.simclr import SimCLR
 from tf_simclr.options import check, options_of
 
+LEAST_CROP = 0.1  # of a shorter side: images that are resized first become ten times the view at most
 SOURCES = ("pretrained_by", "taught_by")
 
 
@@ -62,9 +63,12 @@ class Config:
     transfers: groups.Transfers = field(default_factory=groups.Transfers)
     embedding: groups.Embedding = field(default_factory=groups.Embedding)
     neighbours: groups.Neighbours = field(default_factory=groups.Neighbours)
+    transforming: groups.Transforming = field(default_factory=groups.Transforming)
     predicting: groups.Predicting = field(default_factory=groups.Predicting)
     searching: groups.Searching = field(default_factory=groups.Searching)
     repeats: groups.Repeats = field(default_factory=groups.Repeats)
+    comparison: groups.Comparison = field(default_factory=groups.Comparison)
+    reproduction: groups.Reproduction = field(default_factory=groups.Reproduction)
     checkpoints: groups.Checkpoints = field(default_factory=groups.Checkpoints)
     imported: groups.Imported = field(default_factory=groups.Imported)
     devices: groups.Devices = field(default_factory=groups.Devices)
@@ -79,6 +83,10 @@ class Config:
         for name, option, value in self.options():
             check(name, value, option.metadata)
         _check_profiled(self.profile.profile_steps)
+        if 0 < self.data.center_crop_fraction < LEAST_CROP:
+            raise UsageError(
+                f"--center_crop_fraction={self.data.center_crop_fraction}: give 0, or at least {LEAST_CROP}"
+            )
         if self.data.cache_dir and not self.data.cache_dataset:
             raise UsageError(f"--cache_dir={self.data.cache_dir} goes with --cache_dataset; give both")
         if self.memory.feed == "device" and self.devices.data_service:

@@ -118,7 +118,9 @@ def parse(command: Command, arguments: Sequence[str]) -> tuple[flags.FlagValues,
         rest = values(words)[1:]
     except UsageError:
         raise
-    except (flags.Error, ValueError) as error:  # --noFLAG=1, and a flagfile that is no text
+    except UnicodeDecodeError as error:
+        raise UsageError("--flagfile: a file that it names is no UTF-8 text") from error
+    except (flags.Error, ValueError) as error:  # --noFLAG=1
         raise UsageError(_plain(str(error).splitlines()[0].replace("ERROR:: ", ""))) from error
     if rest:
         raise UsageError(f"unexpected argument {rest[0]!r}: every option is a flag, --name=value")

@@ -9,11 +9,14 @@ from __future__ import annotations
 import dataclasses
 
 from tf_simclr.image_size import read_size, shorter_side
-from tf_simclr.options import option
+from tf_simclr.options import DEEPEST, TEMPERATURES, WIDEST, option
 
-_NUMBERS = (r"[^,]+(,[^,]+)*", "numbers separated by commas")
 _AUGMENT = {"true": "crop", "false": "none"}  # --augment, --noaugment, and runs from before --augment=simclr
-_COUNTS = (r" *(\d+|all) *(, *(\d+|all) *)*", "numbers of labels, or all, separated by commas")
+_TRANSFORMATION = "(color|rotation|noise|sobel)"
+_NUMBER = r" *\d*\.?\d+\.?(e[+-]?\d+)? *"
+_NUMBERS = (rf"(?i:{_NUMBER}(,{_NUMBER})*)", "numbers from 0 on, separated by commas")
+_COUNT = r" *([1-9]\d{0,8}|all) *"
+_COUNTS = (rf"{_COUNT}(,{_COUNT})*", "numbers of labels, or all, separated by commas")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -54,7 +57,9 @@ class Data:
         choices=["ignore", "apply"],
         inherited=True,
     )
-    eval_batch_size: int = option(256, "images a batch in evaluation", minimum=1, may_change=True)
+    eval_batch_size: int = option(
+        256, "images a batch in evaluation", minimum=1, maximum=65_536, may_change=True
+    )
     center_crop_fraction: float = option(
         0.0,
         "share of the shorter side that evaluation keeps; 0: 0.875, all of it at or below 32 px",
@@ -75,10 +80,26 @@ class Data:
         "folder for the images of --cache_dataset, as files that later runs use too; empty: in memory",
         may_change=True,
     )
+    on_bad_image: str = option(
+        "skip",
+        "an image that cannot be decoded: skip uses others in its place, fail ends the command",
+        choices=["skip", "fail"],
+        may_change=True,
+    )
+    max_bad_images: float = option(
+        0.01,
+        "bad images that --on_bad_image=skip bears: a share of the data set, or from 1 on their number",
+        minimum=0,
+        may_change=True,
+    )
+    max_image_pixels: int = option(
+        178_956_970, "an image of more pixels is a bad one, not decoded", minimum=65_536, may_change=True
+    )
     shuffle_buffer: int = option(
         10_000,
         "records in the shuffle buffer of a TFDS data set; folders and digits are permuted exactly",
         minimum=1,
+        maximum=10_000_000,
     )
 
 
@@ -131,7 +152,7 @@ class Encoder:
         50, "layers of the ResNet", choices=[18, 34, 50, 101, 152, 200], architecture=True
     )
     width_multiplier: float = option(
-        1.0, "factor of every layer's width; fractions too", above=0, architecture=True
+        1.0, "factor of every layer's width; fractions too", minimum=1 / 32, maximum=16, architecture=True
     )
     sk_ratio: float = option(
         0.0, "selective kernels (SimCLRv2 uses 0.0625); 0: none", minimum=0, maximum=1, architecture=True
@@ -160,11 +181,11 @@ class Head:
         architecture=True,
     )
     num_proj_layers: int = option(
-        2, "layers of the nonlinear head (SimCLRv2: 3)", minimum=1, architecture=True
+        2, "layers of the nonlinear head (SimCLRv2: 3)", minimum=1, maximum=DEEPEST, architecture=True
     )
-    proj_out_dim: int = option(128, "width of z", minimum=1, architecture=True)
+    proj_out_dim: int = option(128, "width of z", minimum=1, maximum=WIDEST, architecture=True)
     proj_hidden_dim: int = option(
-        0, "width of the head's hidden layers; 0: that of h", minimum=0, architecture=True
+        0, "width of the head's hidden layers; 0: that of h", minimum=0, maximum=WIDEST, architecture=True
     )
     proj_batch_norm: str = option(
         "all",
@@ -198,16 +219,18 @@ class Optimization:
     """optimization"""
 
     optimizer: str = option("lars", "optimizer", choices=["lars", "momentum", "nesterov", "adam", "lamb"])
-    learning_rate: float = option(0.3, "base learning rate, before scaling by the batch", minimum=0)
+    learning_rate: float = option(
+        0.3, "base learning rate, before scaling by the batch", minimum=0, maximum=1e38
+    )
     learning_rate_scaling: str = option(
         "linear",
         "linear: rate * batch / 256; sqrt: rate * sqrt(batch) (App. B.1)",
         choices=["linear", "sqrt", "none"],
     )
     momentum: float = option(0.9, "momentum", minimum=0, maximum=1)
-    weight_decay: float = option(1e-6, "weight decay (authors' README: 1e-4)", minimum=0)
-    warmup_epochs: float = option(10.0, "linear warm-up, in epochs", minimum=0)
-    train_batch_size: int = option(4096, "images a step, over all replicas", minimum=2)
+    weight_decay: float = option(1e-6, "weight decay (authors' README: 1e-4)", minimum=0, maximum=1e12)
+    warmup_epochs: float = option(10.0, "linear warm-up, in epochs", minimum=0, maximum=1e6)
+    train_batch_size: int = option(4096, "images a step, over all replicas", minimum=2, maximum=131_072)
     train_epochs: int = option(
         100, "length of training, in epochs: floor(images * epochs / batch) + 1 steps", minimum=0
     )
@@ -238,7 +261,7 @@ class Profile:
     profile_steps: str = option(
         "",
         "FIRST,LAST: steps to profile into logs/ for TensorBoard; empty: none",
-        form=(r"\d+,\d+", "FIRST,LAST"),
+        form=(r"\d{1,9},\d{1,9}", "FIRST,LAST"),
         may_change=True,
     )
 
@@ -303,7 +326,9 @@ class Distillation:
 
     teacher: str = option("", "run folder or checkpoint prefix, with a classifier, that labels the images")
     distillation_temperature: float = option(
-        0.1, "temperature of both distributions (SimCLRv2: 0.1 by itself, 1.0 to a smaller student)", above=0
+        0.1,
+        "temperature of both distributions (SimCLRv2: 0.1 by itself, 1.0 to a smaller student)",
+        **TEMPERATURES,
     )
     label_weight: float = option(
         0.0,
@@ -318,8 +343,10 @@ class Draws:
     """draws of the labels"""
 
     draws_labels_per_class: str = option("1,2,5,all", "labels a class to compare at", form=_COUNTS)
-    num_draws: int = option(20, "paired draws of the labels", minimum=1)
-    num_scratch_draws: int = option(3, "draws for training from scratch; 0: leave it out", minimum=0)
+    num_draws: int = option(20, "paired draws of the labels", minimum=1, maximum=10_000)
+    num_scratch_draws: int = option(
+        3, "draws for training from scratch; 0: leave it out", minimum=0, maximum=10_000
+    )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -377,7 +404,7 @@ class Embedding:
     layer: str = option(
         "h",
         "h, z, or the number of a layer of the projection head (0: h)",
-        form=(r"h|z|\d+", "h, z or the number of a layer"),
+        form=(r"h|z|\d{1,9}", "h, z or the number of a layer"),
     )
 
 
@@ -388,13 +415,33 @@ class Neighbours:
     k: str = option(
         "20,200",
         "neighbours that vote, separated by commas; the last one's weighted votes are top-1; cut to the bank",
-        form=(r"[1-9]\d*( *, *[1-9]\d*)*", "whole numbers from 1 on, separated by commas"),
+        form=(r"[1-9]\d{0,8}( *, *[1-9]\d{0,8})*", "whole numbers from 1 on, separated by commas"),
         distinct=True,
     )
 
     def ks(self) -> list[int]:
         """`k` as numbers."""
         return [int(k) for k in self.k.split(",")]
+
+
+@dataclasses.dataclass(frozen=True)
+class Transforming:
+    """transformation probe"""
+
+    transformations: str = option(
+        "color,rotation,noise,sobel",
+        "what is told apart (Table 3): color (or grey), rotation, noise, sobel, separated by commas",
+        form=(
+            rf"{_TRANSFORMATION}( *, *{_TRANSFORMATION})*",
+            "color, rotation, noise or sobel, between commas",
+        ),
+        distinct=True,
+    )
+    transformed_images: int = option(50_000, "most images of a split, a view each", minimum=2)
+    mlp_hidden_dim: int = option(
+        0, "width of the MLP's hidden layer; 0: that of the representation (Sec. 4.2)", minimum=0
+    )
+    mlp_steps: int = option(3000, "steps of 256 views that the MLP is trained for", minimum=1)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -422,7 +469,7 @@ class Searching:
     clusters: str = option(
         "auto",
         "k-means clusters: a number, none, or auto, the root of half the images, at most 50",
-        form=(r"auto|none|[1-9]\d*", "a number of clusters, auto or none"),
+        form=(r"auto|none|[1-9]\d{0,8}", "a number of clusters, auto or none"),
         may_change=True,
     )
     index: str = option(
@@ -446,9 +493,15 @@ class Repeats:
     seeds: str = option(
         "",
         "seeds to repeat the whole with, separated by commas; empty: --seed alone",
-        form=(r"(0|[1-9]\d*)( *, *(0|[1-9]\d*))*", "whole numbers from 0 on, separated by commas"),
+        form=(r"(0|[1-9]\d{0,8})( *, *(0|[1-9]\d{0,8}))*", "whole numbers from 0 on, separated by commas"),
         distinct=True,
     )
+
+
+@dataclasses.dataclass(frozen=True)
+class Comparison:
+    """comparison"""
+
     compare_with: str = option(
         "", "run folder to compare the predictions with, by paired tests (App. B.8)", may_change=True
     )
@@ -493,7 +546,9 @@ class Devices:
         choices=["float32", "bfloat16", "float16"],
     )
     jit_compile: bool = option(False, "compile the step with XLA (GPU, TPU)", may_change=True)
-    steps_per_execution: int = option(1, "steps a call of the compiled function", minimum=1, may_change=True)
+    steps_per_execution: int = option(
+        1, "steps a call of the compiled function", minimum=1, maximum=100_000, may_change=True
+    )
     data_service: str = option(
         "",
         "tf.data service that makes the batches: grpc://HOST:PORT, or several with commas",
@@ -509,7 +564,30 @@ class Doctor:
         False, "train on 1 and on --devices virtual CPU devices and compare", may_change=True
     )
     sizes: bool = option(False, "memory and traffic of a planned run on --devices replicas", may_change=True)
+    data: bool = option(
+        False, "decode every image of --dataset; bad_images.csv in --model_dir", may_change=True
+    )
     devices: int = option(2, "replicas", minimum=1, may_change=True)
+    trial_seconds: int = option(
+        30, "about how long a planned run is tried on this machine; 0: not at all", minimum=0, may_change=True
+    )
+    json: bool = option(False, "print findings, or sizes, as JSON", may_change=True)
+
+
+@dataclasses.dataclass(frozen=True)
+class Reproduction:
+    """tables of rows"""
+
+    table: str = option("", "folders of flagfiles, a row a file, separated by commas", distinct=True)
+    rows: str = option("", "names of the rows to run, or patterns, separated by commas; empty: all")
+    row_flags: str = option(
+        "", "further flags of every command of the rows, as '--data_dir=DIR --jit_compile'"
+    )
+    results: str = option("", "folder of the rows' results, a small JSON each; empty: MODEL_DIR/results")
+    workers: int = option(1, "runs side by side, a process each", minimum=1)
+    dry_run: bool = option(False, "print the plan, with the time that a few measured steps promise, and stop")
+    report_only: bool = option(False, "train nothing: report what --results holds")
+    page: str = option("", "Markdown file for all tables together, their pictures in a folder of its name")
 
 
 @dataclasses.dataclass(frozen=True)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import json
+import sys
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -26,8 +28,11 @@ PREPARED = {
     "lock.json",
     "ledger.json",
 }
+_KERAS = "tensorflow.keras.applications:"  # builds what its arguments say, and calls nobody
 _OF_PRETRAINING = "method augmentation memory probe preview profile".split()
-_OF_EVALUATION = "labels draws freezing selection sweep transfers embedding repeats imported".split()
+_OF_EVALUATION = (
+    "labels draws freezing selection sweep transfers embedding repeats comparison imported".split()
+)
 
 
 def stored_config(checkpoint: str) -> Config:
@@ -39,7 +44,9 @@ def stored_config(checkpoint: str) -> Config:
         UsageError: there is no run, or it cannot be read.
     """
     try:
-        return _without_method(read_tree(run_of(checkpoint)))
+        config = _without_method(read_tree(run_of(checkpoint)))
+        _announce(checkpoint, config.encoder.encoder)
+        return config
     except UsageError:
         raise
     except FileNotFoundError:
@@ -50,6 +57,18 @@ def stored_config(checkpoint: str) -> Config:
     except Exception as error:  # of a remote file system, TensorFlow's own, which is not imported here
         reason = " ".join(str(error).split())[:200]
         raise UsageError(f"--checkpoint={checkpoint}: cannot be read ({reason})") from error
+
+
+@functools.cache
+def _announce(run: str, encoder: str) -> None:
+    """Says once that building the encoder of a run calls a function that the run names."""
+    if ":" in encoder and not encoder.startswith(_KERAS):
+        print(
+            f"note: {run} has its encoder made by {encoder}: use it only if you trust who made it "
+            "(docs/security.md)",
+            file=sys.stderr,
+            flush=True,
+        )
 
 
 def read_config(folder: epath.Path) -> Config:
@@ -190,6 +209,7 @@ def read_tree(folder: epath.Path) -> dict[str, Any]:
             config = _of_old_form(tree)
             foreign = {
                 "doctor",
+                "reproduction",
                 "predicting",
                 *(_OF_EVALUATION if config.command == "pretrain" else _OF_PRETRAINING),
             }

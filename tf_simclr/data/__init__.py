@@ -7,6 +7,7 @@ from tf_simclr.data.overlap import shared_images
 from tf_simclr.data.pipeline import (
     Sampling,
     evaluation_batches,
+    first_good,
     pretraining_batches,
     training_batches,
     undecodable_image,
@@ -24,6 +25,7 @@ __all__ = [
     "default_eval_split",
     "eval_splits",
     "evaluation_batches",
+    "first_good",
     "open_source",
     "pretraining_batches",
     "require_labels",

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 import tensorflow as tf
 from etils import epath
 
+from tf_simclr.data import skipping
 from tf_simclr.data.decoding import Boxes, boxes_in
 from tf_simclr.data.records import IndexedSource, MemorySource, Record, Source
 from tf_simclr.data.views import shrink_to_cover
@@ -19,6 +21,7 @@ from tf_simclr.progress import progress_bar
 
 _CACHED_SIZE = 1.15  # that a cached image covers, in units of the image size
 _FILES_A_FOLDER = 1000
+_BAD = b"\x07"  # begins what is kept in place of a bad image, its reason behind: no tensor begins so
 _FORMAT = "1"  # of the pixels and their files: another one reads none of the old files
 
 
@@ -34,10 +37,10 @@ def cached(source: Source, image_size: ImageSize, folder: str = "") -> IndexedSo
     Raises:
       UsageError: the folder cannot be written.
     """
-    height, width = (round(_CACHED_SIZE * side) for side in height_and_width(image_size))
-    size = read_size(f"{height}x{width}")
+    size = cached_size(image_size)
     if not folder:
-        images, labels, ids = zip(*_decoded(source, size), strict=True)
+        rows = sorted(_decoded(source, size), key=lambda row: row[0])
+        _, images, labels, ids = zip(*rows, strict=True)
         return _as(source, _DecodedInMemory(*_described(source), images=images, labels=labels, ids=ids))
     path = epath.Path(folder) / _key(source, size)
     index = path / "index.npz"
@@ -53,11 +56,20 @@ def cached(source: Source, image_size: ImageSize, folder: str = "") -> IndexedSo
         raise UsageError(f"--cache_dir={folder}: cannot be used ({str(error)[:200]})") from error
 
 
+def cached_size(image_size: ImageSize) -> int | str:
+    """What a cached image covers."""
+    height, width = (round(_CACHED_SIZE * side) for side in height_and_width(image_size))
+    return read_size(f"{height}x{width}")
+
+
 class _Decoded(Source):
     """Records whose image is a serialized tensor of pixels."""
 
     def decode(self, image: tf.Tensor) -> tf.Tensor:
         return tf.ensure_shape(tf.io.parse_tensor(image, tf.uint8), [None, None, self.channels])
+
+    def why_bad(self, image: bytes) -> str:
+        return image.removeprefix(_BAD).decode() if image.startswith(_BAD) else ""
 
     def decode_for_boxes(
         self, image: tf.Tensor, boxes: Boxes, size: ImageSize
@@ -84,6 +96,7 @@ def _described(source: Source) -> tuple[Any, ...]:
 
 def _as(source: Source, decoded: IndexedSource) -> IndexedSource:
     decoded.multi_label, decoded.channels = source.multi_label, source.channels
+    decoded.bad_images = source.bad_images
     return decoded
 
 
@@ -106,29 +119,44 @@ def _write(source: Source, size: int | str, path: epath.Path, index: epath.Path)
     """Writes a file an image and, last, the index: without it the folder counts as empty."""
     for number in range(0, source.num_examples, _FILES_A_FOLDER):
         (path / str(number // _FILES_A_FOLDER)).mkdir(parents=True, exist_ok=True)
-    labels, ids = [], []
-    for number, (image, label, name) in enumerate(_decoded(source, size)):
+    rows = []
+    for number, image, label, name in _decoded(source, size):
         write_whole(path / str(number // _FILES_A_FOLDER) / str(number), image)
-        labels.append(label)
-        ids.append(name)
+        rows.append((number, label, name))
+    _, labels, ids = zip(*sorted(rows, key=lambda row: row[0]), strict=True)
     write_npz(index, labels=np.array(labels), ids=np.array(ids, np.bytes_))
 
 
-def _decoded(source: Source, size: int | str) -> Any:
-    """(serialized pixels, label, id) of every record, in order."""
+def _decoded(source: Source, size: int | str) -> Iterator[tuple[int, bytes, np.ndarray, bytes]]:
+    """(position, serialized pixels, label, id) of every record; bad ones last, with the reason for pixels."""
 
     def decoded(ticket: Any) -> Record:
         record = source.fetch(ticket)
         pixels = shrink_to_cover(source.decode(record["image"]), size)
         return {**record, "image": tf.io.serialize_tensor(pixels)}
 
-    records = source.tickets().map(decoded, num_parallel_calls=tf.data.AUTOTUNE).prefetch(tf.data.AUTOTUNE)
+    records = source.tickets().map(decoded, num_parallel_calls=tf.data.AUTOTUNE)
+    if source.bad_images.policy.skip:
+        records = records.ignore_errors()
     bar = progress_bar(
-        records.as_numpy_iterator(),
+        records.prefetch(tf.data.AUTOTUNE).as_numpy_iterator(),
         "caching",
         total=source.num_examples,
         leave=False,
         delay=5,
         unit=" images",
     )
-    return ((row["image"], row["label"], row["id"]) for row in bar)
+    bad = set(range(source.num_examples))
+    for row in bar:
+        bad.remove(int(row["index"]))
+        yield int(row["index"]), row["image"], row["label"], row["id"]
+    if bad:
+        yield from _bad(source, np.array(sorted(bad)))
+
+
+def _bad(source: Source, indices: np.ndarray) -> Iterator[tuple[int, bytes, np.ndarray, bytes]]:
+    """As `_decoded`, of images that cannot be."""
+    labels = source.labels()
+    for index, _, name in skipping.noted(source, indices):
+        reason = source.bad_images.rows[name][0]
+        yield index, _BAD + reason.encode(), labels[index], name.encode()

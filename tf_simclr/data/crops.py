@@ -31,8 +31,10 @@ def crop_batches(
     """
     with tf.device("CPU:0"):
         sizes, labels = tf.constant(images.sizes), tf.constant(images.labels)
+        shown = tf.constant(images.shown)
 
-    def batch(index: tf.Tensor, uniforms: tf.Tensor) -> Example:
+    def batch(position: tf.Tensor, uniforms: tf.Tensor) -> Example:
+        index = tf.gather(shown, position)
         drawn = uniforms[..., :VIEW_UNIFORMS]
         if sampling.shared_crop:
             drawn = tf.repeat(drawn[:, :1], num_views, axis=1)

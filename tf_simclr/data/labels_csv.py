@@ -12,6 +12,7 @@ from tf_simclr.data.holdout import EVAL_SPLITS, Row
 from tf_simclr.errors import UsageError
 
 SPLITS = ("train", *EVAL_SPLITS)
+MOST_CLASSES = 100_000  # from which number on labels are names: WordNet's, identities, times
 _COLUMNS = (["file", "label"], ["file", "label", "split"])
 
 
@@ -27,7 +28,8 @@ class LabelsCsv:
 def read_csv(path: str, labels_csv: str) -> LabelsCsv:
     """Reads the CSV of the folder `path`; a header is needed where columns are in another order or three.
 
-    Labels that are all whole numbers are the class numbers; any others are names, numbered in sorted order.
+    Labels that are all whole numbers below `MOST_CLASSES` are the class numbers; any others are names,
+    numbered in sorted order.
 
     Raises:
       UsageError: it cannot be read, a row or a value is not what it should be, or a file is in two splits.
@@ -84,9 +86,16 @@ def _class_numbers(labels: list[str], flag: str) -> tuple[list[int], list[str]]:
     try:
         numbers = [int(label) for label in labels]
     except ValueError:
-        class_names = sorted(set(labels))
-        number = {name: index for index, name in enumerate(class_names)}
-        return [number[label] for label in labels], class_names
+        return _numbered(labels)
     if min(numbers) < 0:
         raise UsageError(f"{flag}: label {min(numbers)} is out of range; classes count from 0")
+    if max(numbers) >= MOST_CLASSES:
+        return _numbered(labels)
     return numbers, [str(number) for number in range(max(numbers) + 1)]
+
+
+def _numbered(names: list[str]) -> tuple[list[int], list[str]]:
+    """The number of each name among the sorted ones, and these."""
+    class_names = sorted(set(names))
+    number = {name: index for index, name in enumerate(class_names)}
+    return [number[name] for name in names], class_names

@@ -27,20 +27,27 @@ def is_for_pillow(encoded: tf.Tensor) -> tf.Tensor:
     return tf.reduce_any(tf.strings.substr(encoded, 0, 4) == tf.constant(_BEGINNINGS))
 
 
-def decode(encoded: tf.Tensor) -> tf.Tensor:
+def is_pillows(encoded: bytes) -> bool:
+    """As `is_for_pillow`, of bytes."""
+    return encoded[:4] in _BEGINNINGS
+
+
+def decode(encoded: tf.Tensor, max_pixels: int) -> tf.Tensor:
     """WebP (its first frame) or TIFF (its first page), scalar string -> uint8 RGB [h, w, 3].
 
     As TensorFlow does with other formats: grey images get three equal channels, alpha is dropped, CMYK is
-    converted, of 16 bits the high byte is kept. What cannot be decoded is an InvalidArgumentError.
+    converted, of 16 bits the high byte is kept. What cannot be decoded, or has more pixels, is an
+    InvalidArgumentError.
     """
 
     def call(found: bytes | np.ndarray) -> np.ndarray:
-        return pixels(found if isinstance(found, bytes) else found.item())  # eagerly an array of one object
+        found = found if isinstance(found, bytes) else found.item()  # eagerly an array of one object
+        return pixels(found, max_pixels)
 
     return tf.ensure_shape(tf.numpy_function(call, [encoded], tf.uint8, stateful=False), [None, None, 3])
 
 
-def pixels(encoded: bytes) -> np.ndarray:
+def pixels(encoded: bytes, max_pixels: int | None = None) -> np.ndarray:
     """As `decode`, of bytes.
 
     Raises:
@@ -49,6 +56,8 @@ def pixels(encoded: bytes) -> np.ndarray:
     """
     try:
         with Image.open(io.BytesIO(encoded), formats=("WEBP", "TIFF")) as image:
+            if max_pixels is not None and image.width * image.height > max_pixels:
+                raise ValueError(f"{image.height} x {image.width} pixels")
             if isinstance(image, TiffImagePlugin.TiffImageFile) and image.mode.startswith("I;16"):
                 return np.repeat(_high_byte(image)[..., None], 3, axis=-1)
             if image.mode not in _TO_RGB:

@@ -12,9 +12,10 @@ import dataclasses
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import tensorflow as tf
 
-from tf_simclr.data.pillow_decoding import refusal
+from tf_simclr.data import skipping
 from tf_simclr.data.records import Record, Source
 from tf_simclr.data.views import (
     MIN_AREA,
@@ -25,7 +26,7 @@ from tf_simclr.data.views import (
     views_of_boxes,
 )
 from tf_simclr.errors import UsageError
-from tf_simclr.image_size import ImageSize
+from tf_simclr.image_size import ImageSize, height_and_width
 
 Example = dict[str, tf.Tensor]
 Shuffled = Callable[[tf.Tensor, int], tf.data.Dataset]
@@ -45,6 +46,7 @@ class Sampling:
       flip: whether views are flipped left-right with p = 0.5.
       shuffle_buffer: records that a stream's shuffling holds; indexed sources shuffle fully.
       shared_crop: whether the views of an image are one and the same crop, that of the first view.
+      report: whether this process makes the batches, and so can note which images are bad.
     """
 
     image_size: ImageSize
@@ -54,6 +56,7 @@ class Sampling:
     flip: bool = True
     shuffle_buffer: int = 10_000
     shared_crop: bool = False
+    report: bool = True
 
 
 def pretraining_batches(
@@ -132,21 +135,31 @@ def evaluation_batches(
     batch_size: int,
     center_crop_fraction: float | None = None,
     resize_first: bool = False,
+    replace: bool = False,
 ) -> tf.data.Dataset:
     """Every image once in the source's order, as `evaluation_view` shows it; the last batch may be smaller.
+
+    A bad image is left out and noted in `source.bad_images`, or replaced as in training.
 
     Returns:
       {"image": float32 [b, H, W, C] in [0, 1], "label": int64 [b], "id": string [b]}.
     """
 
-    def example(ticket: Any) -> Example:
-        record = source.fetch(ticket)
+    def example(record: Record, _: tf.Tensor) -> Example:
         image = source.decode(record["image"])
         view = evaluation_view(image, image_size, center_crop_fraction, resize_first)
         return {"image": view, "label": record["label"], "id": record["id"]}
 
-    examples = source.tickets().map(example, num_parallel_calls=tf.data.AUTOTUNE)
-    return examples.batch(batch_size).prefetch(tf.data.AUTOTUNE).with_options(own_threads())
+    rows = tf.data.Dataset.zip((source.tickets(), tf.data.Dataset.from_tensors(0).repeat()))
+    row_bytes = 4 * _bytes(image_size, source.channels)  # float32
+    how = skipping.How(False, replace, report=True, found="evaluation", row_bytes=row_bytes)
+    batches = skipping.batches(source, rows, example, batch_size, how)
+    return batches.prefetch(tf.data.AUTOTUNE).with_options(own_threads())
+
+
+def first_good(source: Source, count: int) -> np.ndarray:
+    """Positions of the first images that can be decoded, int [n]; n <= `count`."""
+    return np.array(list(_good(source).take(count).as_numpy_iterator()), np.int64)
 
 
 def undecodable_image(source: Source) -> UsageError | None:
@@ -154,26 +167,25 @@ def undecodable_image(source: Source) -> UsageError | None:
 
     Reads the source once; meant for after a run has met tf.errors.InvalidArgumentError.
     """
-    good = (
-        source.tickets()
-        .enumerate()
-        .map(lambda index, ticket: (index, tf.shape(source.decode(source.fetch(ticket)["image"]))),
-             num_parallel_calls=tf.data.AUTOTUNE)
-        .ignore_errors()
-    )  # fmt: skip
     expected = 0
-    for index, _ in good.as_numpy_iterator():
+    for index in _good(source).as_numpy_iterator():
         if index != expected:
             break
         expected += 1
     if expected == source.num_examples:
         return None
-    record = next(iter(source.tickets().skip(expected).map(source.fetch)))
-    name, why = record["id"].numpy().decode(), refusal(record["image"].numpy())
-    return UsageError(
-        f"--dataset={source.name}: image {name!r} can't be decoded{f' ({why})' if why else ''}; replace or "
-        "remove it (a run that has begun needs another --model_dir then)"
-    )
+    skipping.note(source, next(source.tickets().skip(expected).as_numpy_iterator()), "training")
+    return source.bad_images.over()
+
+
+def _good(source: Source) -> tf.data.Dataset:
+    """Positions of the images that can be decoded, in order."""
+
+    def decoded(index: tf.Tensor, ticket: Any) -> tuple[tf.Tensor, tf.Tensor]:
+        return index, tf.shape(source.decode(source.fetch(ticket)["image"]))
+
+    positions = source.tickets().enumerate().map(decoded, num_parallel_calls=tf.data.AUTOTUNE)
+    return positions.ignore_errors().map(lambda index, _: index)
 
 
 def _random_crops(source: Source, record: Record, uniforms: tf.Tensor, sampling: Sampling) -> tf.Tensor:
@@ -198,12 +210,15 @@ def _endless_batches(
     rows = rows_of_worker(
         source.shuffled_tickets, source.num_examples, drawn, sampling, start_step, worker, num_workers
     )
-    examples = rows.map(
-        lambda ticket, uniforms: example(source.fetch(ticket), uniforms),
-        num_parallel_calls=tf.data.AUTOTUNE,
-    )
-    batches = examples.batch(sampling.batch_size // num_workers, drop_remainder=True)
+    row_bytes = drawn[0] * _bytes(sampling.image_size, source.channels)
+    how = skipping.How(True, replace=True, report=sampling.report, found="training", row_bytes=row_bytes)
+    batches = skipping.batches(source, rows, example, sampling.batch_size // num_workers, how)
     return batches.prefetch(tf.data.AUTOTUNE).with_options(own_threads())
+
+
+def _bytes(size: ImageSize, channels: int) -> int:
+    height, width = height_and_width(size)
+    return height * width * channels
 
 
 def rows_of_worker(

@@ -12,18 +12,22 @@ import abc
 import copy
 import functools
 import hashlib
-import os
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
+from tf_simclr.data import bad_images
+from tf_simclr.data.bad_images import BadImages
 from tf_simclr.data.census import Census
 from tf_simclr.data.decoding import Boxes, Decoding, decode_for_boxes, decode_image, in_channels
+from tf_simclr.data.listing import Listing
 from tf_simclr.image_size import ImageSize
 
 Record = dict[str, tf.Tensor]
 UNLABELLED = -1
+_RESERVE = 1000  # images of a stream that stand in for bad ones
 
 
 class Source(abc.ABC):
@@ -42,6 +46,8 @@ class Source(abc.ABC):
       stretches: (file, begin, end) of what a stream reads; empty of other sources.
       decoding: how its images are decoded.
       census: of the folder that it is from; None of other data sets.
+      bad_images: those of the split that are known; a part of it shares them.
+      listing: of the folder that it is from, for the run folder to keep; None of other data sets.
     """
 
     def __init__(self, name: str, split: str, version: str, num_examples: int, class_names: Sequence[str]):
@@ -57,6 +63,8 @@ class Source(abc.ABC):
         self.stretches: tuple[tuple[str, int, int], ...] = ()
         self.decoding = Decoding()
         self.census: Census | None = None
+        self.bad_images = BadImages(f"--dataset={name}", num_examples)
+        self.listing: Listing | None = None
 
     @abc.abstractmethod
     def tickets(self) -> tf.data.Dataset:
@@ -85,6 +93,17 @@ class Source(abc.ABC):
         """A record's image -> uint8 [h, w, channels]."""
         return in_channels(decode_image(image, self.decoding), self.channels)
 
+    @abc.abstractmethod
+    def replacements(self, ticket: Any) -> tf.data.Dataset:
+        """Tickets of the images that are to be tried, in this order, in place of a bad one; in tf.data.
+
+        They depend on its position in the source's own order alone.
+        """
+
+    def why_bad(self, image: bytes) -> str:
+        """Why a record's image cannot be used; empty where it can."""
+        return bad_images.why(image, self.decoding.max_pixels)
+
     def decode_for_boxes(
         self, image: tf.Tensor, boxes: Boxes, size: ImageSize
     ) -> tuple[tf.Tensor, tf.Tensor]:
@@ -95,6 +114,16 @@ class Source(abc.ABC):
     def records(self) -> tf.data.Dataset:
         """All records in order, images still encoded."""
         return self.tickets().map(self.fetch, num_parallel_calls=tf.data.AUTOTUNE)
+
+    def names(self) -> list[str]:
+        """Ids of all records."""
+        return [record["id"].decode() for record in self.tickets().map(self.fetch).as_numpy_iterator()]
+
+    def only(self, names: np.ndarray) -> Source:
+        """The records of these ids (strings [n], in the source's order); itself where that is all."""
+        if len(names) == self.num_examples:
+            return self
+        return self.subset(np.flatnonzero(np.isin(self.names(), names)))
 
     @abc.abstractmethod
     def with_labels_at(self, indices: np.ndarray) -> Source:
@@ -124,6 +153,7 @@ class Source(abc.ABC):
             ids=[row["id"] for row in rows],
         )
         part.multi_label, part.decoding, part.channels = self.multi_label, self.decoding, self.channels
+        part.bad_images = self.bad_images
         return part
 
 
@@ -169,6 +199,12 @@ class IndexedSource(Source):
         indices = tf.range(self.num_examples, dtype=tf.int64)
         return tf.data.Dataset.from_tensor_slices(tf.random.experimental.stateless_shuffle(indices, seed))
 
+    def replacements(self, ticket: tf.Tensor) -> tf.data.Dataset:
+        """Those behind it, the first one after the last."""
+        return tf.data.Dataset.range(1, self.num_examples).map(
+            lambda step: (ticket + step) % self.num_examples
+        )
+
     def fetch(self, ticket: tf.Tensor) -> Record:
         label, name = self._label_tensor[ticket], self._ids[ticket]
         return {"image": self.read(ticket), "label": label, "id": name, "index": ticket}
@@ -183,6 +219,14 @@ class IndexedSource(Source):
     def ids(self) -> np.ndarray:
         """Ids of all records, bytes [num_examples]."""
         return self._ids.numpy()
+
+    def names(self) -> list[str]:
+        return [name.decode() for name in self.ids()]
+
+    def index_of(self, name: str) -> int | None:
+        """Where the record of an id is; None where there is none."""
+        found = np.flatnonzero(self.ids() == name.encode())
+        return int(found[0]) if len(found) else None
 
     def with_labels_at(self, indices: np.ndarray) -> Source:
         part = copy.copy(self)
@@ -211,6 +255,7 @@ class SubsetSource(IndexedSource):
         self.multi_label, self.decoding = whole.multi_label, whole.decoding
         self.channels = whole.channels
         self.census, self.held_out = whole.census, whole.held_out
+        self.bad_images, self.listing = whole.bad_images, whole.listing
         self._whole = whole
         with tf.device("CPU:0"):
             self._indices = tf.constant(indices, tf.int64)
@@ -220,6 +265,9 @@ class SubsetSource(IndexedSource):
 
     def decode(self, image: tf.Tensor) -> tf.Tensor:
         return in_channels(self._whole.decode(image), self.channels)
+
+    def why_bad(self, image: bytes) -> str:
+        return self._whole.why_bad(image)
 
     def decode_for_boxes(
         self, image: tf.Tensor, boxes: Boxes, size: ImageSize
@@ -251,7 +299,10 @@ class MemorySource(IndexedSource):
 
 
 class FileSource(IndexedSource):
-    """One file an image, below `root` (local, or any path that tf.io.gfile opens); ids are relative paths."""
+    """One file an image, below `root` (local, or any path that tf.io.gfile opens); ids are relative paths.
+
+    `sizes` are their bytes, so that a replaced image is another version; zeros of a remote store.
+    """
 
     def __init__(
         self,
@@ -262,18 +313,13 @@ class FileSource(IndexedSource):
         root: str,
         labels: Sequence[int] | np.ndarray,
         ids: Sequence[str],
+        sizes: Sequence[int],
     ):
         self._root = root.rstrip("/") + "/"
-        rows = zip(ids, labels, self._sizes(ids), strict=True)
+        rows = zip(ids, labels, sizes, strict=True)
         listing = "\n".join(f"{id_}\t{label}\t{size}" for id_, label, size in rows)
         version = hashlib.sha256(listing.encode()).hexdigest()[:12]
         super().__init__(name, split, version, class_names, labels=labels, ids=ids)
-
-    def _sizes(self, ids: Sequence[str]) -> Sequence[int]:
-        """Bytes of each file, so that a replaced image is another version; not asked of a remote store."""
-        if "://" in self._root:
-            return [0] * len(ids)
-        return [os.path.getsize(self._root + id_) for id_ in ids]
 
     def read(self, index: tf.Tensor) -> tf.Tensor:
         return tf.io.read_file(self._root + self._ids[index])
@@ -303,6 +349,13 @@ class StreamSource(Source):
 
     def shuffled_indices(self, seed: tf.Tensor, buffer: int) -> tf.data.Dataset:
         return _shuffled(tf.data.Dataset.range(self.num_examples), seed, buffer)
+
+    def replacements(self, ticket: Record) -> tf.data.Dataset:
+        """Of the first thousand, since a stream is read from its beginning: from position i mod 1,000 on."""
+        first = min(_RESERVE, self.num_examples)
+        begin = ticket["index"] % first
+        reserve = self._stream.take(first)
+        return reserve.skip(begin).concatenate(reserve.take(begin))
 
     def fetch(self, ticket: Record) -> Record:
         return ticket

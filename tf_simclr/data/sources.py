@@ -5,7 +5,9 @@ from __future__ import annotations
 import dataclasses
 
 from tf_simclr.data import digits, folder
+from tf_simclr.data.bad_images import FAIL, Policy
 from tf_simclr.data.holdout import EVAL_SPLITS, NOTHING, Holdout
+from tf_simclr.data.listing import Listing
 from tf_simclr.data.records import Source
 from tf_simclr.errors import UsageError
 
@@ -21,6 +23,8 @@ def open_source(
     holdout: Holdout = NOTHING,
     exif: str = "ignore",
     channels: int = 3,
+    policy: Policy = FAIL,
+    kept: Listing | None = None,
 ) -> Source:
     """Opens one split of a data set.
 
@@ -33,22 +37,37 @@ def open_source(
       holdout: what is held out of a folder without a test split; nothing by default.
       exif: "apply" turns images upright, as their EXIF orientation says.
       channels: 3, RGB, or 1: the images in grey.
+      policy: what becomes of bad images.
+      kept: the images of the folder that a training began with.
 
     Raises:
-      UsageError: unknown data set, folder or split, an empty split, data that can't be prepared, a bad CSV.
+      UsageError: unknown data set, folder or split, an empty split, data that can't be prepared, a bad CSV,
+        more bad images than are borne.
     """
-    source = _open(dataset, split, data_dir, labels_csv, holdout)
-    source.decoding = dataclasses.replace(source.decoding, upright=exif == "apply")
+    source = _open(dataset, split, data_dir, labels_csv, holdout, policy, kept)
+    if dataset != "digits":  # whose images we have made
+        source.bad_images.policy = policy
+    source.decoding = dataclasses.replace(
+        source.decoding, upright=exif == "apply", max_pixels=policy.max_pixels
+    )
     source.channels = channels
     return source
 
 
-def _open(dataset: str, split: str, data_dir: str, labels_csv: str, holdout: Holdout) -> Source:
+def _open(
+    dataset: str,
+    split: str,
+    data_dir: str,
+    labels_csv: str,
+    holdout: Holdout,
+    policy: Policy,
+    kept: Listing | None,
+) -> Source:
     is_folder = dataset.startswith(_FOLDER)
     if labels_csv and not is_folder:
         raise UsageError(f"--labels={labels_csv} goes with --dataset=folder:PATH only, not with {dataset}")
     if is_folder:
-        return folder.open_folder(dataset.removeprefix(_FOLDER), split, labels_csv, holdout)
+        return folder.open_folder(dataset.removeprefix(_FOLDER), split, labels_csv, holdout, policy, kept)
     if dataset == "digits":
         return digits.open_digits(split)
     from tf_simclr.data import tfds_source

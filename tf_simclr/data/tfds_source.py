@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import json
 import socket
 import urllib.request
+from collections.abc import Iterable
 from typing import Any
 
 import tensorflow as tf
+from etils import epath
 
+from tf_simclr.data import shards
 from tf_simclr.data.records import UNLABELLED, Record, StreamSource
-from tf_simclr.errors import EmptySplit, UsageError
+from tf_simclr.errors import Damaged, EmptySplit, UsageError
+
+_METADATA = ("dataset_info.json", "features.json")
 
 
 def tfds_splits(dataset: str, data_dir: str) -> tuple[str, ...]:
@@ -23,6 +29,12 @@ def open_tfds(dataset: str, split: str, data_dir: str) -> StreamSource:
 
     builder = _prepared_builder(dataset, data_dir)
     size = _split_size(builder, dataset, split)
+    stretches = tuple(
+        (str(read.filename), read.skip, read.skip + read.take)
+        for read in builder.info.splits[split].file_instructions
+    )
+    for whole in builder.info.splits.values():
+        shards.require_whole(dataset, whole, {file for file, _, _ in stretches})
     features = builder.info.features
     image_key = _key_of(features, tfds.features.Image, preferred="image")
     if image_key is None:
@@ -55,10 +67,7 @@ def open_tfds(dataset: str, split: str, data_dir: str) -> StreamSource:
         num_examples=size,
     )
     source.multi_label = bool(classes) and not label_key
-    source.stretches = tuple(
-        (str(read.filename), read.skip, read.skip + read.take)
-        for read in builder.info.splits[split].file_instructions
-    )
+    source.stretches = stretches
     return source
 
 
@@ -117,13 +126,38 @@ def _prepared_builder(dataset: str, data_dir: str) -> Any:
     try:
         builder = tfds.builder(dataset, data_dir=data_dir or None)
     except tfds.core.DatasetNotFoundError as error:
+        _require_metadata(dataset, _folders(dataset, data_dir))
         raise UsageError(unknown) from error
-    except (AssertionError, ValueError) as error:
+    except Exception as error:  # whatever reading its files raises
+        _require_metadata(dataset, _folders(dataset, data_dir))
         reason = f"--dataset={dataset}: {_first_line(error)}"
         raise UsageError(unknown if tf.io.gfile.isdir(dataset) else reason) from error
     if not builder.is_prepared():
+        _require_metadata(dataset, [epath.Path(builder.data_dir)])
         _prepare(builder, dataset)
     return builder
+
+
+def _folders(dataset: str, data_dir: str) -> list[epath.Path]:
+    """Where versions of a data set are, as far as it is prepared."""
+    import tensorflow_datasets as tfds
+
+    root = epath.Path(data_dir or tfds.core.constants.DATA_DIR).expanduser()
+    name = dataset.partition(":")[0]
+    found = [path for below in ("*", "*/*") for path in root.glob(f"{name}/{below}/*.tfrecord*")]
+    return sorted({path.parent for path in found})
+
+
+def _require_metadata(dataset: str, folders: Iterable[epath.Path]) -> None:
+    """Damaged with the file that describes a prepared data set and is missing or damaged."""
+    for file in (folder / name for folder in folders for name in _METADATA):
+        if not any(file.parent.glob("*.tfrecord*")) or "incomplete" in str(file):
+            continue  # never prepared
+        try:
+            json.loads(file.read_text())
+        except (OSError, ValueError) as error:  # not there, cut, not UTF-8
+            reason = f"is damaged ({_first_line(error)})" if file.exists() else "is missing"
+            raise Damaged(f"--dataset={dataset}: {file} {reason}; {shards.ADVICE}") from error
 
 
 def _prepare(builder: Any, dataset: str) -> None:

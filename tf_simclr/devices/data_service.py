@@ -75,11 +75,11 @@ def _concatenated(*slices: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
 def _require_answer(address: str) -> None:
     protocol, _, place = address.partition("://")
     host, _, port = place.rpartition(":")
-    if protocol != "grpc" or not host or not port.isdigit():
+    if protocol != "grpc" or not host or not re.fullmatch(r"\d{1,5}", port):
         raise UsageError(f"--data_service={address}: give grpc://HOST:PORT, several with commas")
     try:
         socket.create_connection((host, int(port)), timeout=_SECONDS).close()
-    except OSError as error:
+    except (OSError, OverflowError, UnicodeError) as error:
         raise UsageError(
             f"--data_service={address}: no dispatcher answers there ({error}); start a "
             "tf.data.experimental.service.DispatchServer and a WorkerServer"

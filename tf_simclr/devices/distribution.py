@@ -51,16 +51,16 @@ class Agreement:
         self._calls, self._next = 0, 1  # the same on every worker
         self._last = (0, time.perf_counter())  # call at which they agreed, and when
 
-    def any_worker(self, flag: bool) -> bool:
+    def any_worker(self, flag: bool, at_once: bool) -> bool:
         """Whether `flag` is true on any worker, to be called by all after every step.
 
         Where there are several it takes an all-reduce, which waits for the step: so they agree a few times a
-        second, at steps that follow from the mean of their speeds; False in between.
+        second, at steps that follow from the mean of their speeds, and `at_once`; False in between.
         """
         if not is_multi_worker(self._strategy):
             return flag
         self._calls += 1
-        if self._calls < self._next:
+        if self._calls < self._next and not at_once:
             return False
         now = time.perf_counter()
         rate = (self._calls - self._last[0]) / (now - self._last[1])

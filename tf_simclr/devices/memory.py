@@ -14,11 +14,13 @@ def accelerator_memory() -> int:
     """Bytes of the smallest accelerator; 0 where there is none, or none whose memory is known."""
     if tf.config.list_logical_devices("TPU"):
         return _SMALLEST_TPU
-    return _smallest_gpu() if tf.config.list_logical_devices("GPU") else 0
+    return gpu_memory()
 
 
-def _smallest_gpu() -> int:
-    """As the driver's own tool says: TensorFlow tells what is used alone."""
+def gpu_memory() -> int:
+    """Bytes of the smallest GPU, as the driver's own tool says: TensorFlow tells what is used alone."""
+    if not tf.config.list_physical_devices("GPU"):
+        return 0
     command = ["nvidia-smi", "--query-gpu=memory.total", "--format=csv,noheader,nounits"]
     try:
         said = subprocess.run(command, capture_output=True, text=True, timeout=_SECONDS, check=True).stdout

@@ -34,11 +34,11 @@ def training_batches(config: Config, source: Source, num_uniforms: int = 0) -> B
     return from_step(config, kept(config, source), data.training_batches, **options, **view)
 
 
-def evaluation_batches(wanted: Data, source: Source) -> tf.data.Dataset:
-    """Every image once, centre crop, in the source's order."""
+def evaluation_batches(wanted: Data, source: Source, *, replace: bool = False) -> tf.data.Dataset:
+    """Every image once, centre crop, in the source's order; a bad one is left out, or `replace`d."""
     view = _evaluation_view(wanted)
     size, count = wanted.image_size, wanted.eval_batch_size
-    return data.evaluation_batches(source, image_size=size, batch_size=count, **view)
+    return data.evaluation_batches(source, image_size=size, batch_size=count, replace=replace, **view)
 
 
 def with_fitting_batch(config: Config, num_examples: int) -> Config:
@@ -75,6 +75,7 @@ def sampling(config: Config) -> Sampling:
         flip=config.views.use_flip,
         shuffle_buffer=config.data.shuffle_buffer,
         shared_crop=config.augmentation.one_branch,
+        report=not config.devices.data_service,
     )
 
 

@@ -8,12 +8,14 @@ import tensorflow as tf
 
 from tf_simclr.config import Config
 from tf_simclr.data import Source
+from tf_simclr.data.cache import cached_size
 from tf_simclr.data.crops import crop_batches
 from tf_simclr.data.device_views import DeviceViews, bytes_at_work
 from tf_simclr.data.resident import Resident, Shape, decode_all
 from tf_simclr.devices.distribution import BatchesFrom
 from tf_simclr.devices.memory import accelerator_memory
 from tf_simclr.errors import UsageError
+from tf_simclr.image_size import ImageSize
 from tf_simclr.inputs import batches
 from tf_simclr.models import Pretraining
 
@@ -42,14 +44,9 @@ def _images(config: Config, source: Source, model: Pretraining) -> Resident | No
     if not most:
         return None
     strategy = model.distribute_strategy
-    at_once = config.optimization.train_batch_size // strategy.num_replicas_in_sync
-
-    def fits(shape: Shape) -> bool:
-        at_work = bytes_at_work(shape, config.data.image_size, config.method.num_views)
-        return source.num_examples * math.prod(shape) + at_once * at_work <= most
-
+    replicas = strategy.num_replicas_in_sync
     try:
-        images = decode_all(source, fits)
+        images = decode_all(source, lambda shape: bytes_of(shape, config, source, replicas) <= most)
         if images is not None:
             with strategy.scope():
                 model.views_of = DeviceViews(images, config.data.image_size)
@@ -59,6 +56,18 @@ def _images(config: Config, source: Source, model: Pretraining) -> Resident | No
             "into memory, decoded; give --feed=host, or --cache_dataset, which shrinks them"
         ) from error
     return images
+
+
+def bytes_of(shape: Shape, config: Config, source: Source, replicas: int) -> int:
+    """What the images of a source, padded to `shape`, and a step's that are cropped take of a device."""
+    at_once = config.optimization.train_batch_size // replicas
+    at_work = bytes_at_work(shape, config.data.image_size, config.method.num_views)
+    return source.num_examples * math.prod(shape) + at_once * at_work
+
+
+def kept_size(config: Config) -> ImageSize | None:
+    """What decoded images are shrunk to cover, by --cache_dataset; None: not at all."""
+    return cached_size(config.data.image_size) if config.data.cache_dataset else None
 
 
 def most_bytes(config: Config) -> float:

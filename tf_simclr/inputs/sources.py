@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import dataclasses
 
+import numpy as np
+
 from tf_simclr import data
 from tf_simclr.config import Config
 from tf_simclr.data import Source, pillow_decoding
 from tf_simclr.data.decoding import Decoding
 from tf_simclr.data.records import IndexedSource
 from tf_simclr.errors import EmptySplit, UsageError
+from tf_simclr.inputs import bad_images, splits
 from tf_simclr.inputs import labelled as labelled_images
-from tf_simclr.inputs import splits
 
 FIRST = 100  # records of a stream that are looked at for a label
 
@@ -102,6 +104,13 @@ def optional_eval_source(config: Config) -> Source | None:
     return None
 
 
+def few(source: Source, most: int) -> Source:
+    """At most that many images, spread evenly over a source that can be indexed; of a stream the first."""
+    count = min(most, source.num_examples)
+    last = source.num_examples - 1 if isinstance(source, IndexedSource) else count - 1
+    return source.subset(np.linspace(0, last, count).astype(np.int64))
+
+
 def available_splits(config: Config) -> tuple[str, ...]:
     """Names of the data set's splits."""
     config.require_dataset()
@@ -111,7 +120,12 @@ def available_splits(config: Config) -> tuple[str, ...]:
 def _open(config: Config, split: str, flag: str, labelled: bool, multi_label: bool = False) -> Source:
     config.require_dataset()
     wanted, place = config.data, splits.kept_in(config.data)
-    source = data.open_source(place[0], split, *place[1:], wanted.exif, wanted.channels)
+    kept = None
+    if flag == "train_split" or split == "test":  # what --holdout took is kept too
+        kept = bad_images.kept_listing(config)
+    policy = bad_images.policy(wanted)
+    source = data.open_source(place[0], split, *place[1:], wanted.exif, wanted.channels, policy, kept)
+    bad_images.watch(config, source)
     if config.devices.data_service and not wanted.cache_dataset:
         source.decoding = _of_services(source)
     if labelled:

@@ -40,12 +40,13 @@ class BarlowTwins(Method):
     }
 
     lambd: float = option(
-        0.0051, "weight of what features share (authors' code; 0.005 in Sec. 2.2)", minimum=0
+        0.0051, "weight of what features share (authors' code; 0.005 in Sec. 2.2)", minimum=0, maximum=1e6
     )
     scale_loss: float = option(
         1.0,
         "factor of the gradient: under LARS the rate of biases and batch norm alone, beside the kernels'",
-        above=0,
+        minimum=1e-6,
+        maximum=1e6,
     )
 
     def loss(

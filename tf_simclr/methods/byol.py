@@ -11,7 +11,7 @@ from etils import epy
 
 from tf_simclr.methods.method import Rows, Sizes
 from tf_simclr.methods.prediction import Predicting
-from tf_simclr.options import option
+from tf_simclr.options import DEEPEST, WIDEST, option
 
 with epy.lazy_imports():
     import tensorflow as tf
@@ -50,10 +50,13 @@ class BYOL(Predicting):
         maximum=1,
     )
     predictor_layers: int = option(
-        2, "layers of the predictor (Sec. 3.3); 0: none, and all collapses (Table 5b)", minimum=0
+        2,
+        "layers of the predictor (Sec. 3.3); 0: none, and all collapses (Table 5b)",
+        minimum=0,
+        maximum=DEEPEST,
     )
     predictor_hidden_dim: int = option(
-        4096, "width of the predictor's hidden layers (Sec. 3.3); 0: that of z", minimum=0
+        4096, "width of the predictor's hidden layers (Sec. 3.3); 0: that of z", minimum=0, maximum=WIDEST
     )
 
     def state(self, model: Any, image: tf.Tensor) -> dict[str, Any]:

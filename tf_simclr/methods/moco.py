@@ -15,7 +15,7 @@ from etils import epy
 
 from tf_simclr.errors import UsageError
 from tf_simclr.methods.method import Method, Rows, Sizes
-from tf_simclr.options import option
+from tf_simclr.options import LONGEST, TEMPERATURES, WIDEST, option
 
 with epy.lazy_imports():
     import tensorflow as tf
@@ -45,13 +45,15 @@ class MoCo(Method):
     )
     defaults: ClassVar[Mapping[str, Any]] = {"proj_batch_norm": "none"}  # v2 (authors' code)
 
-    temperature: float = option(0.2, "temperature of the similarities (v2: 0.2; v3's ResNet-50: 1)", above=0)
+    temperature: float = option(
+        0.2, "temperature of the similarities (v2: 0.2; v3's ResNet-50: 1)", **TEMPERATURES
+    )
     queue_size: int = option(
-        65536, "keys of earlier steps that are negatives; 0: the batch's (v3)", minimum=0
+        65536, "keys of earlier steps that are negatives; 0: the batch's (v3)", minimum=0, maximum=LONGEST
     )
     symmetric: bool = option(False, "view b asks for the key of view a, too (v3)")
     predictor_hidden_dim: int = option(
-        0, "hidden width of a predictor on the queries (v3: 4096); 0: none", minimum=0
+        0, "hidden width of a predictor on the queries (v3: 4096); 0: none", minimum=0, maximum=WIDEST
     )
     key_momentum: float = option(
         0.999, "share that the key encoder keeps at a step (v3: 0.99)", minimum=0, maximum=1

@@ -10,7 +10,7 @@ from etils import epy
 
 from tf_simclr.errors import UsageError
 from tf_simclr.methods.method import Method, Rows, Sizes
-from tf_simclr.options import option
+from tf_simclr.options import LONGEST, TEMPERATURES, WIDEST, option
 
 with epy.lazy_imports():
     import tensorflow as tf
@@ -37,13 +37,16 @@ class NNCLR(Method):
     figures: ClassVar[tuple[str, ...]] = ("contrastive_loss", "contrastive_accuracy", "neighbour_similarity")
     defaults: ClassVar[Mapping[str, Any]] = {"num_proj_layers": 3, "proj_out_dim": 256}
 
-    temperature: float = option(0.1, "temperature of the similarities", above=0)
+    temperature: float = option(0.1, "temperature of the similarities", **TEMPERATURES)
     queue_size: int = option(
         98304,
         "z of earlier steps among which neighbours are sought (the paper's largest and best)",
         minimum=1,
+        maximum=LONGEST,
     )
-    predictor_hidden_dim: int = option(4096, "width of the predictor's hidden layer; 0: that of z", minimum=0)
+    predictor_hidden_dim: int = option(
+        4096, "width of the predictor's hidden layer; 0: that of z", minimum=0, maximum=WIDEST
+    )
     contrast_neighbours: bool = option(
         True, "a prediction also tells its neighbour from the other images' (Sec. 3.2; solo-learn: off)"
     )

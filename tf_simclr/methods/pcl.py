@@ -14,7 +14,7 @@ from etils import epy
 
 from tf_simclr.errors import UsageError
 from tf_simclr.methods.method import Method, Sizes
-from tf_simclr.options import option
+from tf_simclr.options import LONGEST, TEMPERATURES, option
 from tf_simclr.progress import progress_bar
 
 with epy.lazy_imports():
@@ -44,13 +44,15 @@ class PCL(Method):
     defaults: ClassVar[Mapping[str, Any]] = {"proj_batch_norm": "none"}  # v2's head (authors' code)
     needs_index: ClassVar[bool] = True
 
-    temperature: float = option(0.2, "temperature of InfoNCE, mean one of the prototypes", above=0)
-    queue_size: int = option(16384, "keys of earlier steps that are negatives (authors' --pcl-r)", minimum=1)
+    temperature: float = option(0.2, "temperature of InfoNCE, mean one of the prototypes", **TEMPERATURES)
+    queue_size: int = option(
+        16384, "keys of earlier steps that are negatives (authors' --pcl-r)", minimum=1, maximum=LONGEST
+    )
     key_momentum: float = option(0.999, "share that the key encoder keeps at a step", minimum=0, maximum=1)
     num_clusters: str = option(
         "25000,50000,100000",
         "clusters of each clustering (ImageNet's: 51, 26 and 13 images a cluster)",
-        form=(r"[1-9]\d*(,[1-9]\d*)*", "whole numbers with commas"),
+        form=(r"[1-9]\d{0,8}(,[1-9]\d{0,8})*", "whole numbers with commas"),
         distinct=True,
     )
     negative_prototypes: int = option(

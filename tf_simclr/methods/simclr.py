@@ -13,7 +13,7 @@ from etils import epy
 from tf_simclr import lookup
 from tf_simclr.errors import UsageError
 from tf_simclr.methods.method import Method, Rows, Sizes
-from tf_simclr.options import option
+from tf_simclr.options import TEMPERATURES, option
 
 with epy.lazy_imports():
     import tensorflow as tf
@@ -21,7 +21,15 @@ with epy.lazy_imports():
     from tf_simclr import objectives
     from tf_simclr.replicas import traffic
 
-_MATRIX_COPIES = 4  # of the similarity matrix, by forward and backward pass together (measured)
+_COPIES = {  # of a 2n x 2N matrix, that forward and backward pass hold: all negatives, semi-hard ones
+    "nt_xent": (4.0, 4.0),  # measured at 16,384 images; the others beside it at 4,096 (benchmarks.memory)
+    "nt_logistic": (4.0, 5.6),
+    "margin_triplet": (4.0, 5.2),
+    "triplet": (8.0, 12.0),
+    "max_margin": (13.6, 13.6),
+    "info_nce": (1.4, 1.4),
+    "n_pair": (1.4, 1.4),
+}
 _FLOAT = 4  # bytes
 _FLAGS = {  # arguments that objectives may take, and the options that they are
     "temperature": "temperature",
@@ -47,7 +55,7 @@ class SimCLR(Method):
         "MODULE:FUNCTION of projections that returns what nt_xent does; with (key=value, ...) behind it",
     )
     temperature: float = option(
-        0.1, "temperature of the similarities (Table 5), or of the reported entropy alone", above=0
+        0.1, "temperature of the similarities (Table 5), or of the reported entropy alone", **TEMPERATURES
     )
     negatives: str = option(
         "all",
@@ -114,15 +122,17 @@ class SimCLR(Method):
         return functools.partial(function, **options)
 
     def sizes(self, own: int, images: int, dim: int, weights: int, replicas: int) -> Sizes:
-        """Rows held of the 2n x 2N similarity matrix, z with its gradient, reckoned for NT-Xent.
+        """Rows held of the 2n x 2N similarity matrix, z with its gradient; a user's objective as NT-Xent.
 
         Exchanged are z and, back, its gradients, or in blocks the rows' log-sum-exps.
         """
         rows = self.loss_block_size or 2 * own
+        name, _ = lookup.parse("objective", self.objective)
+        copies = _COPIES.get(name, _COPIES["nt_xent"])[self.negatives == "semi_hard"]
         z = _FLOAT * 2 * images * dim
         back = _FLOAT * 2 * images if self.loss_block_size else z
         return Sizes(
-            loss=_FLOAT * (_MATRIX_COPIES * rows * 2 * images + 4 * 2 * images * dim),
+            loss=int(_FLOAT * (copies * rows * 2 * images + 4 * 2 * images * dim)),
             exchanged=traffic.all_reduce(z + back, replicas),
         )
 

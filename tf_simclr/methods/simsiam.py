@@ -10,7 +10,7 @@ from etils import epy
 
 from tf_simclr.methods.method import Rows, Sizes
 from tf_simclr.methods.prediction import Predicting
-from tf_simclr.options import option
+from tf_simclr.options import DEEPEST, WIDEST, option
 
 with epy.lazy_imports():
     import tensorflow as tf
@@ -38,10 +38,13 @@ class SimSiam(Predicting):
     }
 
     predictor_layers: int = option(
-        2, "layers of the predictor (Sec. 3); 0: none, and all collapses (Table 1)", minimum=0
+        2,
+        "layers of the predictor (Sec. 3); 0: none, and all collapses (Table 1)",
+        minimum=0,
+        maximum=DEEPEST,
     )
     predictor_hidden_dim: int = option(
-        512, "width of the predictor's hidden layers (Sec. 3); 0: that of z", minimum=0
+        512, "width of the predictor's hidden layers (Sec. 3); 0: that of z", minimum=0, maximum=WIDEST
     )
 
     fix_predictor_rate: bool = option(

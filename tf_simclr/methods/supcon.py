@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 from etils import epy
 
 from tf_simclr.methods.method import Method, Rows, Sizes
-from tf_simclr.options import option
+from tf_simclr.options import TEMPERATURES, option
 
 with epy.lazy_imports():
     import tensorflow as tf
@@ -36,9 +36,9 @@ class SupCon(Method):
     defaults: ClassVar[Mapping[str, Any]] = {"proj_batch_norm": "none"}  # authors' code
     needs_labels: ClassVar[bool] = True
 
-    temperature: float = option(0.1, "temperature of the similarities (Sec. 4)", above=0)
+    temperature: float = option(0.1, "temperature of the similarities (Sec. 4)", **TEMPERATURES)
     base_temperature: float = option(
-        0.07, "the loss is times temperature over this (authors' code; 1: the paper's factor)", above=0
+        0.07, "the loss is times temperature over this (authors' code; 1: the paper's factor)", **TEMPERATURES
     )
     labelled_fraction: float = option(
         1.0, "share of the labels that is used, class-balanced; other images count alone", above=0, maximum=1

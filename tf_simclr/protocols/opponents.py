@@ -25,10 +25,10 @@ def find(config: Config) -> Opponents:
     Raises:
         UsageError: it has no predictions.
     """
-    if not config.repeats.compare_with:
+    if not config.comparison.compare_with:
         return {}
     files = datasets.prediction_files(config)
-    folder = epath.Path(config.repeats.compare_with)
+    folder = epath.Path(config.comparison.compare_with)
     for candidate in (folder / f"seed_{config.run.seed}", folder):
         if all((candidate / file).exists() for file in files.values()):
             return {dataset: candidate / file for dataset, file in files.items()}

@@ -37,7 +37,7 @@ def of_online_classifier(
         if known.all():
             return write(run, test, scores)
         if known.any():
-            part = test.subset(np.flatnonzero(known))
+            part = test.only(scores.ids).subset(np.flatnonzero(known))
             return write(run, part, Features(*(array[known] for array in scores)))
     return {"num_eval_examples": 0}
 
@@ -83,5 +83,5 @@ def keep(
     if probabilities.shape[1] <= MOST_CLASSES:
         arrays["probabilities"] = probabilities
     run.write_npz(file, **arrays, **beside)
-    pictures.mistakes(run, source, labels, best[:, 0], probability[:, 0], file)
+    pictures.mistakes(run, source.only(ids), labels, best[:, 0], probability[:, 0], file)
     return best[:, 0]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import tensorflow as tf
 
-from tf_simclr import inputs
+from tf_simclr import data, inputs
 from tf_simclr.augment import Augmentations
 from tf_simclr.config import Config
 from tf_simclr.data import Source
@@ -38,7 +38,10 @@ def keep(run: RunFolder, source: Source) -> None:
 
 def draw(config: Config, source: Source, path: str) -> None:
     """Writes a contact sheet: eight images on top, two pairs of views of each below."""
-    source = source.subset(np.arange(min(IMAGES, source.num_examples)))
+    good = data.first_good(source, IMAGES)
+    if not len(good):
+        raise UsageError(f"--dataset={source.name}: no image of {source.split} can be decoded")
+    source = source.subset(good)
     augmentations = build.augmentations(config).plain()
     views = []
     for number in range(source.num_examples):

@@ -25,9 +25,15 @@ SHARED = (
 )
 
 
-def over_seeds(config: Config, command: Command, once: Callable[[Config], Result]) -> Result:
+def over_seeds(
+    config: Config,
+    command: Command,
+    once: Callable[[Config], Result],
+    combine: Callable[[RunFolder, list[Result]], Result] | None = None,
+) -> Result:
     """Runs `once`; with --seeds once a seed, in MODEL_DIR/seed_S, and concludes with mean and deviation.
 
+    `combine` makes of the seeds' results what a command says besides.
     With --compare_with each run is compared with the same seed of the other, or with its only run.
 
     Raises:
@@ -45,7 +51,7 @@ def over_seeds(config: Config, command: Command, once: Callable[[Config], Result
         tf.keras.backend.clear_session()
         per_seed.append(_compared(part, once))
     run.take_data(_folder(parts[0]))
-    return _conclude(run, per_seed)
+    return _conclude(run, per_seed, combine(run, per_seed) if combine else {})
 
 
 def _part(config: Config, seed: int, folder: epath.Path) -> Config:
@@ -63,12 +69,13 @@ def _folder(config: Config) -> RunFolder:
     return RunFolder(epath.Path(config.run.model_dir), config)
 
 
-def _conclude(run: RunFolder, per_seed: list[Result]) -> Result:
+def _conclude(run: RunFolder, per_seed: list[Result], combined: Result) -> Result:
     first = per_seed[0]
     values: Result = {
         "dataset": first["dataset"],
         "seeds": [result["seed"] for result in per_seed],
         **_spread(per_seed),
+        **combined,
     }
     if "transfer" in first:
         rows = _transfer_rows(run.config, [result["transfer"] for result in per_seed])
@@ -78,7 +85,7 @@ def _conclude(run: RunFolder, per_seed: list[Result]) -> Result:
     for name in SHARED:
         if name in first and len({result[name] for result in per_seed}) == 1:
             values[name] = first[name]
-    if run.config.repeats.compare_with:
+    if run.config.comparison.compare_with:
         found = [result.get("comparisons") or [result["comparison"]] for result in per_seed]
         values["comparisons"] = [comparison for of_seed in found for comparison in of_seed]
     speeds = [results.speed_of(result) for result in per_seed]
@@ -97,7 +104,7 @@ def _spread(per_seed: list[Result]) -> Result:
     for name in ("top1", "top5", "mean_per_class"):
         figures = [result.get(name) for result in per_seed]
         if (mean := _mean(figures)) is not None:
-            values |= {name: mean, f"{name}_std": _deviation(figures)}
+            values |= {name: mean, f"{name}_std": deviation(figures)}
     if "top1" in values:
         values["per_seed"] = [result["top1"] for result in per_seed]
     return values
@@ -109,7 +116,7 @@ def _mean(figures: list[Any]) -> float | None:
     return float(np.mean(known)) if len(known) == len(figures) else None
 
 
-def _deviation(figures: list[Any]) -> float | None:
+def deviation(figures: list[Any]) -> float | None:
     """With n - 1; one seed has none."""
     return float(np.std(figures, ddof=1)) if len(figures) > 1 else None
 
@@ -125,12 +132,12 @@ def _transfer_rows(config: Config, per_seed: list[list[Result]]) -> list[Result]
         for name in ("test", "validation", "top1", "top5"):
             row[name] = _mean([one[name] for one in same])
         row |= {
-            "test_std": _deviation(tests) if datasets.drawn_by_seed(one_set) else None,
+            "test_std": deviation(tests) if datasets.drawn_by_seed(one_set) else None,
             "per_seed": tests,
             "l2": [one["l2"] for one in same],
         }
         row["converged"] = all(one["converged"] for one in same)
-        deviation = "" if row["test_std"] is None else f" ± {row['test_std']:.2f}"
-        print(f"{row['dataset']}: {row['metric']} {row['test']:.2f}{deviation} %")
+        spread = "" if row["test_std"] is None else f" ± {row['test_std']:.2f}"
+        print(f"{row['dataset']}: {row['metric']} {row['test']:.2f}{spread} %")
         rows.append(row)
     return rows

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from typing import Any
 
+from tf_simclr.inputs import bad_images
 from tf_simclr.reports.run_report import write_run_report
 from tf_simclr.runs import ledger
 from tf_simclr.runs.folder import RunFolder
@@ -14,13 +15,18 @@ MUCH = 2.0  # points between top-1 and balanced accuracy
 
 
 def conclude(run: RunFolder, steps: int, speed: Speed | None = None, **values: Any) -> dict[str, Any]:
-    """Writes result.json and report.html, prints the summary line, and returns what result.json says."""
+    """Writes result.json and report.html, prints the summary line, and returns what result.json says.
+
+    The folder is free for another process from then on.
+    """
     if speed is None:  # an evaluation: its time is all that has passed, loading included
         seconds = time.perf_counter() - run.opened
         speed = Speed(values["num_eval_examples"] / seconds, seconds)
     recorded = ledger.figures(run.path, run.config, steps)
+    recorded["bad_images"] = bad_images.write(run.path, run.config.run.model_dir)
     result = run.write_result(steps=steps, **_timing(run, speed), **values, **recorded)
     report = write_run_report(run.path)
+    run.release()
     print(f"{run.config.command}: {_summary(result)}; {report}")
     return result
 
@@ -47,6 +53,8 @@ def _summary(result: dict[str, Any]) -> str:
         summary = f"top-1 {result['top1']:.2f} %{_balanced(result)} on {result['num_eval_examples']:,} images"
     if result.get("top1_std") is not None:
         summary += f", ± {result['top1_std']:.2f} over {len(result['seeds'])} seeds"
+    if result["bad_images"]:
+        summary += f"; {result['bad_images']:,} bad images ({bad_images.NAME})"
     return summary
 
 

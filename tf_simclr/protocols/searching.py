@@ -53,7 +53,7 @@ class Outcome:
 
 
 def images(source: Source, found: Features) -> Images:
-    return Images(source, normalize(found.values, copy=False), found.ids, found.labels)
+    return Images(source.only(found.ids), normalize(found.values, copy=False), found.ids, found.labels)
 
 
 def require_enough(wanted: Searching, bank: Source, queries: Source | None) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import math
 from collections.abc import Callable
 from typing import Any
 
@@ -16,7 +15,7 @@ from tf_simclr.config import Config
 from tf_simclr.config.flags import Command
 from tf_simclr.data import Source
 from tf_simclr.devices import strategies
-from tf_simclr.errors import Diverged, UsageError
+from tf_simclr.errors import Diverged, UsageError, naming
 from tf_simclr.files import write_whole
 from tf_simclr.inputs import labelled, splits
 from tf_simclr.protocols import predictions, results
@@ -36,6 +35,7 @@ def sweep(config: Config, command: Command, train_and_test: TrainAndTest) -> dic
     Raises:
         UsageError: every point diverged, or a point's folder holds a run with other flags.
     """
+    grid = _grid(config)
     strategy = strategies.set_up(config)
     run = RunFolder.open(config, command)
     named = splits.of_protocol(config.data)
@@ -51,7 +51,7 @@ def sweep(config: Config, command: Command, train_and_test: TrainAndTest) -> dic
             return None
 
     rows: list[Row] = []
-    for rate, decay in _grid(config):
+    for rate, decay in grid:
         point = _point(config, rate, decay, run.path / "sweep" / f"lr_{rate:g}_wd_{decay:g}")
         rows.append({"learning_rate": rate, "weight_decay": decay, "validation": measured(point)})
     print(_table(rows, named.metric))
@@ -80,22 +80,25 @@ def _final(config: Config, named: splits.Splits) -> Config:
 
 
 def _grid(config: Config) -> list[tuple[float, float]]:
-    """(learning rate, weight decay in the loss); the flag's decays are divided by the rate (App. B.8)."""
-    rates = _numbers("sweep_learning_rates", config.sweep.sweep_learning_rates)
-    decays = _numbers("sweep_weight_decays", config.sweep.sweep_weight_decays)
+    """(learning rate, weight decay in the loss); the flag's decays are divided by the rate (App. B.8).
+
+    Raises:
+        UsageError: a rate or a decay that training would refuse.
+    """
+    rates, decays = (
+        [float(part) for part in numbers.split(",")]
+        for numbers in (config.sweep.sweep_learning_rates, config.sweep.sweep_weight_decays)
+    )
     if min(rates) <= 0:
         raise UsageError("--sweep_learning_rates: every rate must be greater than 0")
-    return [(rate, float(f"{decay / rate:.6g}")) for rate, decay in itertools.product(rates, decays)]
-
-
-def _numbers(flag: str, text: str) -> list[float]:
-    try:
-        numbers = [float(part) for part in text.split(",")]
-    except ValueError:
-        numbers = [math.nan]
-    if not all(math.isfinite(number) and number >= 0 for number in numbers):
-        raise UsageError(f"--{flag}={text}: give numbers from 0 on, separated by commas")
-    return numbers
+    grid = [(rate, float(f"{decay / rate:.6g}")) for rate, decay in itertools.product(rates, decays)]
+    for rate, decay in grid:
+        with (
+            naming("sweep_learning_rates", instead_of="learning_rate"),
+            naming("sweep_weight_decays", instead_of="weight_decay"),
+        ):
+            config.replace(learning_rate=rate, weight_decay=decay)
+    return grid
 
 
 def _point(config: Config, rate: float, decay: float, folder: epath.Path) -> Config:

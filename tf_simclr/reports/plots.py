@@ -6,7 +6,6 @@ import csv
 import io
 import os
 from collections.abc import Mapping, Sequence
-from typing import Literal
 
 import numpy as np
 from etils import epath
@@ -18,8 +17,10 @@ from threadpoolctl import threadpool_limits
 from tf_simclr.evaluation.label_efficiency import LabelEfficiency
 from tf_simclr.evaluation.logistic_regression import PathPoint
 from tf_simclr.evaluation.metrics import per_class_accuracy
+from tf_simclr.reports.style import COLOURS
+from tf_simclr.reports.style import tidy as _tidy
+from tf_simclr.reports.style import to_png as _png
 
-COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")  # Okabe and Ito's, seen by all
 MOST_POINTS = 1000  # t-SNE takes about 3 s a panel
 MOST_NAMES = 30  # classes whose names still fit beside a picture
 
@@ -237,13 +238,6 @@ def _panels(count: int, width: float, height: float, across: int) -> tuple[Figur
     return figure, axes[:count]
 
 
-def _tidy(panel: Axes, grid: Literal["both", "x"] = "both") -> None:
-    panel.spines[["top", "right"]].set_visible(False)
-    panel.grid(axis=grid, color="#dddddd", linewidth=0.6)
-    panel.set_axisbelow(True)
-    panel.tick_params(labelsize=8)
-
-
 def _image(panel: Axes, image: np.ndarray, name: str, colour: str) -> None:
     panel.imshow(image, cmap="gray", interpolation="nearest", vmin=0, vmax=1)
     panel.set(xticks=[], yticks=[])
@@ -256,9 +250,3 @@ def _short(names: Sequence[str], longest: int = 22) -> list[str]:
     """Names cut to a length, `$` escaped so that it doesn't start a formula."""
     cut = (name if len(name) <= longest else name[: longest - 1] + "…" for name in map(str, names))
     return [name.replace("$", r"\$") for name in cut]
-
-
-def _png(figure: Figure) -> bytes:
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=110, facecolor="white", bbox_inches="tight", pad_inches=0.1)
-    return buffer.getvalue()

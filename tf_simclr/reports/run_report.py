@@ -16,6 +16,9 @@ from tf_simclr.reports.page import Picture, Section, Table, write_report
 PICTURES = (
     ("label_efficiency.png", "Accuracy by labels a class"),
     ("views.png", "Images and the views drawn from them"),
+    ("augmentations.png", "Every operation on images of the data set (Fig. 4)"),
+    ("intensities.png", "Pixel intensities of random crops, without and with colour distortion (Fig. 6)"),
+    ("eigenvalues.png", "Squared eigenvalues of each layer of the projection head (Fig. B.3)"),
     ("neighbours.png", "Nearest neighbours of sample images"),
     ("search.png", "Nearest neighbours, near-duplicates and clusters; search.html and map.html show more"),
     ("tsne.png", "t-SNE of h and z (Fig. B.4)"),

@@ -22,7 +22,7 @@ from etils import epath
 import tf_simclr
 from tf_simclr.config import Config, flags, stored
 from tf_simclr.config.flags import Command
-from tf_simclr.data import Source
+from tf_simclr.data import Source, listing
 from tf_simclr.devices.cluster import this_worker
 from tf_simclr.errors import Interrupted, UsageError
 from tf_simclr.files import out_of_space, write_npz, write_whole
@@ -79,6 +79,11 @@ class RunFolder:
             if out_of_space(error):
                 raise Interrupted(f"--model_dir={path}: no space is left there; make some") from error
             raise UsageError(f"--model_dir={path}: cannot be written ({_line(error)})") from error
+
+    def release(self) -> None:
+        """Gives the folder free, as the end of the process does."""
+        if self.lock is not None:
+            self.lock.release()
 
     def _prepared(self, whole: Config, command: Command) -> RunFolder:
         self.write("config.json", whole.to_json(command.stored_groups))
@@ -142,6 +147,11 @@ class RunFolder:
         self.write_json("data.json", found | census)
         self.write_held_out(source)
 
+    def keep_listing(self, source: Source) -> None:
+        """Writes listing.npz, the images that a training begins with, where the data set is a folder."""
+        if source.listing is not None:
+            source.listing.write(self.path / listing.NAME)
+
     def write_held_out(self, source: Source, name: str = stored.HELD_OUT) -> None:
         """Writes which images --holdout made the test split; no file where it made none."""
         if source.held_out:
@@ -155,8 +165,7 @@ class RunFolder:
 
     def write_labelled_ids(self, source: Source) -> None:
         """Writes labelled_ids.txt: which training images were used with their labels."""
-        ids = [record["id"].decode() for record in source.records().as_numpy_iterator()]
-        self.write("labelled_ids.txt", "".join(f"{name}\n" for name in ids))
+        self.write("labelled_ids.txt", "".join(f"{name}\n" for name in source.names()))
 
     def read_json(self, name: str) -> dict[str, Any]:
         """The content of a JSON file of the run; empty when it is not there.

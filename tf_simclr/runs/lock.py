@@ -65,8 +65,9 @@ class Lock:
             _write(self._path, own)
         self._token = own.token
         stop = threading.Event()
-        threading.Thread(target=_beat, args=(self._path, own, stop), daemon=True).start()
-        self._release = weakref.finalize(self, _remove, self._path, own, stop)
+        heart = threading.Thread(target=_beat, args=(self._path, own, stop), daemon=True)
+        heart.start()
+        self._release = weakref.finalize(self, _remove, self._path, own, stop, heart)
 
     def require(self) -> None:
         """UsageError where another process has taken the folder over."""
@@ -125,10 +126,12 @@ def _beat(path: epath.Path, own: Owner, stop: threading.Event) -> None:
                 _write(path, own)
 
 
-def _remove(path: epath.Path, own: Owner, stop: threading.Event) -> None:
+def _remove(path: epath.Path, own: Owner, stop: threading.Event, heart: threading.Thread) -> None:
     stop.set()
     if os.getpid() != own.pid:
         return  # a child of the process
+    if heart is not threading.current_thread():
+        heart.join(timeout=STALE)  # a beat that is being written would come after the removal
     with contextlib.suppress(Exception), _alone(path.parent):
         other = _read(path)
         if other is not None and other.token == own.token:

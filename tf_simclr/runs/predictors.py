@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -55,6 +56,7 @@ def _exported(export: str) -> Predictor:
         names = _class_names(folder, facts)
         if len(names) != facts["num_classes"]:
             raise ValueError(f"it names {len(names)} of {facts['num_classes']} classes")
+        _warn_of_foreign(folder, facts)
         model = tf.saved_model.load(str(folder))
         if "serving_default" not in model.signatures:
             raise ValueError("it has no signature serving_default")
@@ -73,3 +75,14 @@ def _class_names(folder: epath.Path, facts: Mapping[str, Any]) -> tuple[str, ...
         facts.get("class_names") or (folder / "assets" / "class_names.txt").read_text("utf-8").splitlines()
     )
     return tuple(names)
+
+
+def _warn_of_foreign(folder: epath.Path, facts: Mapping[str, Any]) -> None:
+    """Says of a SavedModel that is not as `python -m export` left it that it runs all the same."""
+    graph = hashlib.sha256((folder / "saved_model.pb").read_bytes()).hexdigest()
+    if facts.get("graph_sha256") != graph:
+        print(
+            f"warning: --export={folder} is not known to be an export of this project, and TensorFlow runs "
+            "whatever its graph says: use it only if you trust who made it (docs/security.md)",
+            flush=True,
+        )

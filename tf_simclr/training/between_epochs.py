@@ -25,8 +25,11 @@ def watchers(
 
     skipped = {old for step, old, _ in config.extended if step == old and old % steps.per_epoch == 0}
 
+    def images() -> tf.data.Dataset:
+        return inputs.evaluation_batches(config.data, source, replace=True)  # as many as there are positions
+
     def act(epoch: int) -> None:
-        config.method.between_epochs(model, lambda: inputs.evaluation_batches(config.data, source), epoch)
+        config.method.between_epochs(model, images, epoch)
 
     return lambda start: [_BetweenEpochs(start, steps, act, due=start == 0 or start in skipped)]
 

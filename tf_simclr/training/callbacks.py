@@ -84,6 +84,7 @@ class Saver(StepCallback):
     """Saves every so many steps, at the last one, and when asked to stop.
 
     `check` is called before a checkpoint and may refuse it by an exception, `saved` after it with its step.
+    `asked` says after every step whether to stop, as a signal does.
     """
 
     def __init__(
@@ -94,10 +95,11 @@ class Saver(StepCallback):
         agreement: Agreement,
         check: Callable[[], None] = lambda: None,
         saved: Callable[[int], None] = lambda step: None,
+        asked: Callable[[], bool] = lambda: False,
     ) -> None:
         super().__init__(start_step)
         self._checkpoints, self._steps, self._agreement = checkpoints, steps, agreement
-        self._check, self._saved = check, saved
+        self._check, self._saved, self._asked = check, saved, asked
         self.signals = Signals()  # of this process, at any time
         self.interrupted = False  # all of them, as agreed upon after a step
 
@@ -108,7 +110,8 @@ class Saver(StepCallback):
         self.signals.give_back()
 
     def on_steps(self, before: int, step: int, logs: Mapping[str, float]) -> None:
-        self.interrupted = self._agreement.any_worker(self.signals.came)
+        wants_to_stop = self.signals.came or self._asked()
+        self.interrupted = self._agreement.any_worker(wants_to_stop, at_once=step >= self._steps.total)
         if self.interrupted or due(before, step, self._steps.between_checkpoints, self._steps.total):
             self._check()
             self._checkpoints.save(step)

@@ -13,7 +13,6 @@ from threadpoolctl import threadpool_limits
 from tf_simclr import inputs
 from tf_simclr.config import Config, Steps
 from tf_simclr.data import Source
-from tf_simclr.data.records import IndexedSource
 from tf_simclr.runs.folder import RunFolder
 from tf_simclr.runs.table import Table
 from tf_simclr.training.callbacks import StepCallback, due, write_scalars
@@ -37,9 +36,7 @@ def sample(config: Config, source: Source) -> list[np.ndarray]:
 
     They are spread evenly over a source that can be indexed; of a stream they are the first ones.
     """
-    count = min(MOST, max(FEWEST, source.num_examples // SHARE), source.num_examples)
-    last = source.num_examples - 1 if isinstance(source, IndexedSource) else count - 1
-    few = source.subset(np.linspace(0, last, count).astype(np.int64))
+    few = inputs.few(source, min(MOST, max(FEWEST, source.num_examples // SHARE)))
     batches = inputs.evaluation_batches(config.data, few)
     return [tf.image.convert_image_dtype(batch["image"], tf.uint8).numpy() for batch in batches]
 

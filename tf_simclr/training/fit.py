@@ -11,6 +11,7 @@ from tf_simclr.config import Steps
 from tf_simclr.devices.distribution import Agreement, BatchesFrom, distributed_batches
 from tf_simclr.errors import Interrupted, UsageError
 from tf_simclr.evaluation.features import encoder_sha256
+from tf_simclr.inputs import bad_images
 from tf_simclr.runs import ledger
 from tf_simclr.runs.checkpoints import Checkpoints
 from tf_simclr.runs.folder import RunFolder
@@ -42,8 +43,8 @@ def fit(
     Raises:
         Interrupted: SIGINT or SIGTERM came and everything is saved.
         Diverged: a step is not finite; nothing of it is saved.
-        UsageError: no checkpoint is left or can be read, or a frozen encoder is not the one that the run
-            began with.
+        UsageError: no checkpoint is left or can be read, a frozen encoder is not the one that the run
+            began with, or more images are bad than are borne: what was trained is saved.
     """
     agreement = Agreement(model.distribute_strategy)
     checkpoints = Checkpoints(
@@ -66,14 +67,24 @@ def fit(
         guard.saved(step)
         run.write_json(TIMING, dataclasses.asdict(progress.speed()))
 
-    saver = Saver(checkpoints, start, steps, agreement, guard.before_saving, saved)
+    def before_saving() -> None:
+        guard.before_saving()
+        bad_images.write(run.path, run.config.run.model_dir)
+
+    saver = Saver(checkpoints, start, steps, agreement, before_saving, saved, _too_many_bad_images(run))
     reporter = Reporter(run, start, steps, batch_size)
     callbacks = [guard, reporter, *watchers(start), progress, *profilers(run, start), saver]
     batches = distributed_batches(model.distribute_strategy, batches_from, start, batch_size)
     loop.train(model, batches, start, steps, callbacks, run.config.devices.steps_per_execution)
+    if saver.interrupted and (error := bad_images.over(run.config)):
+        raise UsageError(f"{error}; steps to {saver.step:,} are saved")
     if saver.interrupted and saver.step < steps.total:
         raise Interrupted(f"stopped and saved at step {saver.step} of {steps.total}")
     return progress.speed()
+
+
+def _too_many_bad_images(run: RunFolder) -> Callable[[], bool]:
+    return lambda: bad_images.over(run.config) is not None
 
 
 def _restore(checkpoints: Checkpoints, model: tf.keras.Model, run: RunFolder) -> int:

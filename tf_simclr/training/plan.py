@@ -78,6 +78,14 @@ def print_census(*sources: Source) -> None:
     for source in sources:
         if source.census:
             print(*(f"  {line}" for line in (*source.census.lines(source.split), *_turned(source))), sep="\n")
+    print_bad_images(*sources)
+
+
+def print_bad_images(*sources: Source) -> None:
+    """Says which images are known to be bad."""
+    for source in sources:
+        if source.bad_images.rows:
+            print(f"  {len(source.bad_images.rows):,} bad images are left out: {source.bad_images}")
 
 
 def _turned(source: Source) -> Iterator[str]:
@@ -85,12 +93,19 @@ def _turned(source: Source) -> Iterator[str]:
     if source.decoding.upright or not isinstance(source, IndexedSource) or "://" in source.name:
         return
     rows = np.unique(np.linspace(0, source.num_examples - 1, _LOOKED_AT).astype(np.int64))
-    turned = sum(int(exif.orientation(source.read(tf.constant(row)))) != 1 for row in rows)
+    turned = sum(_orientation(source, row) != 1 for row in rows)
     if turned:
         yield (
             f"warning: {turned} of {len(rows)} images looked at are stored turned, and stay so; "
             "--exif=apply turns them upright"
         )
+
+
+def _orientation(source: IndexedSource, row: int) -> int:
+    try:
+        return int(exif.orientation(source.read(tf.constant(row))))
+    except tf.errors.OpError:  # a bad image
+        return 1
 
 
 def print_evaluation_plan(run: RunFolder) -> None:

@@ -11,7 +11,7 @@ import tensorflow as tf
 from tf_simclr import inputs
 from tf_simclr.config import Config, Steps
 from tf_simclr.data import Source
-from tf_simclr.errors import naming
+from tf_simclr.errors import UsageError, naming
 from tf_simclr.evaluation import nearest_neighbours as knn
 from tf_simclr.evaluation.features import Features
 from tf_simclr.evaluation.label_efficiency import linear_accuracy
@@ -29,18 +29,16 @@ def watchers(config: Config, model: tf.keras.Model, steps: Steps, run: RunFolder
     """For `fit`: a probe every --probe_epochs and at the end; none where that is 0.
 
     Raises:
-        UsageError: --probe_dataset or its splits cannot be opened or have no labels.
+        UsageError: --probe_dataset or its splits cannot be opened or have no labels, or --probe_images are
+            too few to train a classifier on.
     """
     if not config.probe.probe_epochs:
         return lambda start: []
     asked = _probe_config(config)
-    bank, queries = _sources(config, asked)
-    probe = Probe(
-        asked,
-        model.encoder,
-        _at_most(bank, config.probe.probe_images, config.run.seed),
-        _at_most(queries, config.probe.probe_images, config.run.seed),
-    )
+    most, seed = config.probe.probe_images, config.run.seed
+    bank, queries = (_at_most(source, most, seed) for source in _sources(config, asked))
+    _require_two_classes(bank, most)
+    probe = Probe(asked, model.encoder, bank, queries)
     every = config.probe.probe_epochs * steps.per_epoch
     return lambda start: [_Every(start, steps, every, run, probe)]
 
@@ -106,3 +104,8 @@ def _at_most(source: Source, count: int, seed: int) -> Source:
     if source.num_examples <= count:
         return source
     return source.subset(np.sort(np.random.default_rng(seed).permutation(source.num_examples)[:count]))
+
+
+def _require_two_classes(bank: Source, most: int) -> None:
+    if len(np.unique(bank.labels())) < 2:
+        raise UsageError(f"--probe_images={most}: they are of one class, which tells no two apart; give more")

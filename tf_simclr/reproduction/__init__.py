@@ -1,0 +1,1 @@
+"""Tables of rows: flagfiles, their runs, and what their results say of the paper's claims."""
