@@ -19,7 +19,7 @@ INSTALLED_DEV := .venv/installed-dev
 endif
 RUNS ?= runs/digits
 BENCH ?= runs/bench
-BENCHMARKS := input_pipeline train_step nt_xent optimizer startup
+BENCHMARKS := input_pipeline feed train_step nt_xent optimizer startup
 # a folder of photographs, and where TFDS has CIFAR-10; without them pictures are drawn, and TFDS downloads
 IMAGES ?= $(wildcard ../shared/data/imagenet_sample/train)
 DATA_DIR ?= $(wildcard ../shared/data/tfds)

@@ -69,10 +69,23 @@ def contest_of_width(name: str) -> Contest:
     return Contest(subject, take_turns(turns), amount=steps, unit="steps", claims=claims)
 
 
-def images() -> np.ndarray:
+def images(count: int = 4 * IMAGES) -> np.ndarray:
     """Blurred noise, which compresses and resizes like a picture."""
-    noise = np.random.default_rng(0).uniform(0, 255, [4 * IMAGES, SIDE // 4, SIDE // 4, 3])
+    noise = np.random.default_rng(0).uniform(0, 255, [count, SIDE // 4, SIDE // 4, 3])
     return tf.cast(tf.image.resize(noise, [SIDE, SIDE], "bicubic"), tf.uint8).numpy()
+
+
+def source_of(pixels: np.ndarray) -> MemorySource:
+    """The images as PNG, without labels."""
+    return MemorySource(
+        "noise",
+        "train",
+        "1",
+        [],
+        images=[tf.io.encode_png(image).numpy() for image in pixels],
+        labels=[-1] * len(pixels),
+        ids=[str(number) for number in range(len(pixels))],
+    )
 
 
 def textbook_steps(width: float, steps: int) -> Turn:
@@ -83,32 +96,27 @@ def textbook_steps(width: float, steps: int) -> Turn:
 
 
 def our_steps(width: float, steps: int, policy: str = "float32") -> Turn:
-    pixels = images()
-    source = MemorySource(
-        "noise",
-        "train",
-        "1",
-        [],
-        images=[tf.io.encode_png(image).numpy() for image in pixels],
-        labels=[-1] * len(pixels),
-        ids=[str(number) for number in range(len(pixels))],
-    )
-    augmentations = augment.Augmentations([augment.ColorDistortion(textbook.STRENGTH)])
+    model = our_model(width, policy)
     batches = data.pretraining_batches(
-        data.cached(source, SIDE),
+        data.cached(source_of(images()), SIDE),
         data.Sampling(SIDE, IMAGES, seed=0),
-        num_uniforms=augmentations.num_uniforms,
+        num_uniforms=model.augmentations.num_uniforms,
     )
+    return fit(model, batches, steps)
+
+
+def our_model(width: float, policy: str = "float32") -> models.SimCLR:
+    """ResNet-18 with colour distortion and LARS, compiled."""
     tf.keras.mixed_precision.set_global_policy(policy)
     model = models.SimCLR(
         models.ResNet(18, width, stem="cifar"),
         models.ProjectionHead(out_dim=128),
-        augmentations,
+        augment.Augmentations([augment.ColorDistortion(textbook.STRENGTH)]),
         temperature=textbook.TEMPERATURE,
     )
     model.compile(optimizers.LARS(0.1, weight_decay=1e-6))
     tf.keras.mixed_precision.set_global_policy("float32")
-    return fit(model, batches, steps)
+    return model
 
 
 def fit(model: tf.keras.Model, batches: tf.data.Dataset, steps: int) -> Turn:

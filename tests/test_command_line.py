@@ -74,6 +74,7 @@ def test_help_answers_without_tensorflow(module: str) -> None:
         (["pretrain", "--color_jitter_strength=3"], "--color_jitter_strength"),
         (["pretrain", "--learning_rate=nan"], "--learning_rate=nan"),
         (["pretrain", "--cache_dir=x"], "--cache_dataset"),
+        (["pretrain", "--feed=device", "--data_service=grpc://a:1"], "--feed=device"),
         (["pretrain", "--profile_steps=3"], "--profile_steps=3"),
         (
             ["pretrain", "--dataset=digits", "--model_dir=x", "--probe_dataset=digits"],

@@ -1,6 +1,6 @@
 """Runs batch norm on one and on two virtual CPU devices, and traces the train step on two.
 
-`test_batch_norm.py`, `test_simclr.py` and `test_finite.py` judge what it writes.
+`test_batch_norm.py`, `test_simclr.py`, `test_finite.py` and `test_device_views.py` judge what it writes.
 
 A script of its own, because virtual devices must be set before TensorFlow starts.
 Usage: python two_replicas.py OUTPUT.npz
@@ -18,7 +18,13 @@ import tf_simclr  # noqa: F401  (chooses Keras 2 before TensorFlow is imported)
 
 import tensorflow as tf  # isort: skip
 
+from tests.data.pictures import images_of_several_sizes
 from tf_simclr.augment import Augmentations, ColorDistortion, GaussianBlur
+from tf_simclr.data import Sampling
+from tf_simclr.data.crops import crop_batches
+from tf_simclr.data.device_views import DeviceViews
+from tf_simclr.data.resident import decode_all
+from tf_simclr.devices.distribution import distributed_batches
 from tf_simclr.errors import UsageError
 from tf_simclr.models import BatchNorm, Classifier, ProjectionHead, ResNet, SimCLR
 from tf_simclr.optimizers import LARS
@@ -196,6 +202,24 @@ def broken_on_one_replica(strategy: tf.distribute.Strategy) -> Results:
     return results
 
 
+def fed_by_the_device(strategy: tf.distribute.Strategy) -> Results:
+    """The views of a batch that both replicas make of images in their memory, and one device."""
+    source, sampling = images_of_several_sizes(), Sampling(image_size=6, batch_size=4, seed=1)
+    images = decode_all(source)
+
+    def batches_from(step: int, worker: int = 0, num_workers: int = 1) -> tf.data.Dataset:
+        return crop_batches(source, sampling, images, num_uniforms=1)
+
+    results = {}
+    for name, where in (("whole", tf.distribute.get_strategy()), ("shares", strategy)):
+        with where.scope():
+            views = DeviceViews(images, 6)
+        make = tf.function(lambda batch, views=views, where=where: where.run(views, [batch]))
+        made = make(next(iter(distributed_batches(where, batches_from, 0, 4))))["views"]
+        results[name] = np.stack([part.numpy() for part in where.experimental_local_results(made)])
+    return {**results, "whole": results["whole"][0]}
+
+
 def main(output: str) -> None:
     strategy = two_cpus()
     tf.keras.backend.set_floatx("float64")
@@ -228,6 +252,7 @@ def main(output: str) -> None:
     results |= {f"shares/{key}": value for key, value in shares(strategy).items()}
     results |= {f"step/{key}": value for key, value in operations_of_the_step(strategy).items()}
     results |= {f"broken/{key}": value for key, value in broken_on_one_replica(strategy).items()}
+    results |= {f"fed/{key}": value for key, value in fed_by_the_device(strategy).items()}
     np.savez(output, **{key.replace(":0", ""): value for key, value in results.items()})
 
 

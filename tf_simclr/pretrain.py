@@ -49,7 +49,7 @@ def pretrain(config: Config) -> dict[str, Any] | None:
     run.keep_listing(source)
     training.print_plan(run, source, steps, model, strategy)
 
-    batches = inputs.pretraining_batches(config, source, model.augmentations.num_uniforms)
+    batches = inputs.fed_batches(config, source, model)
     probes = probe.watchers(config, model, steps, run)
     epochs = between_epochs.watchers(run.config, model, source, steps)
     spread = collapse.watchers(config, model, source, steps, run)

@@ -146,6 +146,7 @@ def test_benchmarks_find_keras_2_on_any_tensorflow() -> None:
         ("nt_xent", ["--images=256", "--large=512", "--block_size=64"]),
         ("optimizer", []),
         ("train_step", ["--width=0.25"]),
+        ("feed", []),
         ("input_pipeline", ["--count=64"]),
     ],
 )

@@ -33,6 +33,7 @@ from tf_simclr.checks.findings import NOTE, WARNING, WASTED, Finding
 from tf_simclr.checks.planned import Planned
 from tf_simclr.checks.trial import Trial
 from tf_simclr.config import Config, flags
+from tf_simclr.inputs import feeding
 
 ROOT = Path(__file__).resolve().parents[2]
 GOOD = {**TINY, "learning_rate": 1.6, "temperature": 0.5, "color_jitter_strength": 0.5}
@@ -174,6 +175,17 @@ def test_the_micro_batches_that_are_advised_fit(monkeypatch: pytest.MonkeyPatch)
     only(device_findings.memory, plan(train_batch_size=256, micro_batches=chunks), NOTE)
     monkeypatch.setattr(device_findings, "host_memory", lambda: run.sizes.memory + 1)
     only(device_findings.memory, run, WARNING)
+
+
+def test_who_makes_the_views_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert "=auto: the host" in only(device_findings.feed, plan(), NOTE).line  # no accelerator is here
+    assert "=device: the device" in only(device_findings.feed, plan(feed="device"), NOTE).line
+    for changes, shape in (({}, (8, 8, 3)), ({"image_size": 4, "cache_dataset": True}, (5, 5, 3))):
+        run = plan(**changes)
+        needed = feeding.bytes_of(shape, run.config, run.source, 1)
+        for there, who in ((10 * needed, "device"), (10 * needed - 10, "host")):
+            monkeypatch.setattr(feeding, "accelerator_memory", lambda there=there: there)
+            assert f"--feed=auto: the {who} makes the views" in only(device_findings.feed, run, NOTE).line
 
 
 def test_a_disk_without_room_for_the_checkpoints_is_said(

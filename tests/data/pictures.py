@@ -10,6 +10,8 @@ from typing import Any
 import numpy as np
 from PIL import Image, ImageOps
 
+from tf_simclr.data.records import MemorySource
+
 ORIENTATION = 0x0112
 LOSSLESS = {
     "PNG": {},
@@ -72,3 +74,13 @@ def grey_tiff(
         + directory
         + bytes(4)
     )
+
+
+def images_of_several_sizes() -> MemorySource:
+    """Noise, of which no two images have one shape; labels are their places."""
+    sizes = [(12, 12), (9, 17), (23, 5), (1, 8), (16, 16), (40, 31), (8, 8)]
+    rng = np.random.default_rng(0)
+    names = [str(number) for number in range(len(sizes))]
+    images = [rng.integers(0, 256, [*size, 3]).astype(np.uint8) for size in sizes]
+    files = [encoded(image, "PNG") for image in images]
+    return MemorySource("toy", "train", "1", names, images=files, labels=range(len(sizes)), ids=names)

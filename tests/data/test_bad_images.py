@@ -11,10 +11,12 @@ import tensorflow as tf
 
 from tests.data import bad_files
 from tests.data.pictures import encoded, picture, write
+from tests.data.test_device_views import assert_same, both
 from tf_simclr.data import Sampling, Source, cached, evaluation_batches, open_source, pretraining_batches
 from tf_simclr.data.bad_images import BadImages, Policy
 from tf_simclr.data.listing import read
 from tf_simclr.data.records import MemorySource, StreamSource
+from tf_simclr.data.resident import decode_all
 from tf_simclr.errors import UsageError
 
 SKIP, COUNT = Policy(skip=True, most=100), 40
@@ -141,6 +143,26 @@ def test_cached_images_are_replaced_too(make: Any, folder: str, tmp_path: Path) 
         }
 
 
+def _cached(bad: dict[int, bytes]) -> Source:
+    return cached(_memory(bad), 8)
+
+
+@pytest.mark.parametrize("make", [_memory, _stream, _cached])
+def test_the_device_shows_the_same_images_in_their_places(make: Any) -> None:
+    source = make(BAD)
+    assert_same(*both(source, Sampling(8, batch_size=16, seed=1, shuffle_buffer=7)))
+    assert set(source.bad_images.rows) == {f"{i}.png" for i in BAD}
+
+
+def test_images_for_the_device_end_a_run_at_once_where_too_many_are_bad() -> None:
+    with pytest.raises(UsageError, match="--max_bad_images=2 bears 2"):
+        decode_all(_memory(BAD, Policy(skip=True, most=2)))
+    with pytest.raises(UsageError, match=r"no good image is near '0.png'"):
+        decode_all(_memory(dict.fromkeys(range(COUNT), b"")))
+    with pytest.raises(tf.errors.InvalidArgumentError):
+        decode_all(_memory(BAD, Policy(skip=False)))
+
+
 def _folder(root: Path, count: int = 8) -> str:
     return write(
         root, {f"{name}/{i}.png": encoded(picture(12, 12, i), "PNG") for name in "ab" for i in range(count)}
@@ -158,6 +180,15 @@ def test_every_kind_is_found_and_named(tmp_path: Path) -> None:
     assert sum(len(batch["id"]) for batch in batches) == 16
     for name, (_, reason) in bad_files.WHEN_DRAWN.items():
         assert source.bad_images.rows[f"a/{name}"][0].startswith(reason)
+
+
+def test_a_folder_with_bad_images_has_the_same_views_by_host_and_device(tmp_path: Path) -> None:
+    dataset = _folder(tmp_path)
+    bad_files.write_bad(tmp_path / "a")
+    (tmp_path / "a" / "nearly.jpg").unlink()  # of which the host takes the crops that lie above the cut
+    source = open_source(dataset, "train", policy=SKIP)
+    assert_same(*both(source, Sampling(8, batch_size=16, seed=1)))
+    assert set(source.bad_images.rows) > {f"a/{name}" for name in bad_files.WHEN_DRAWN} - {"a/nearly.jpg"}
 
 
 def test_many_pixels_are_refused_before_they_are_decoded(tmp_path: Path) -> None:

@@ -60,6 +60,24 @@ def test_a_run_whose_batch_does_not_divide_ends_with_exit_code_2(
     assert message in capsys.readouterr().err
 
 
+def test_workers_agree_a_few_times_a_second(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However fast their steps are; and at every step where these are slow."""
+    monkeypatch.setattr(distribution, "is_multi_worker", lambda strategy: True)
+    clock = 0.0
+    monkeypatch.setattr(distribution.time, "perf_counter", lambda: clock)
+    for seconds, agreed in ((0.01, 10), (1.0, 50)):
+        agreement, calls = distribution.Agreement(tf.distribute.get_strategy()), []
+        for _ in range(50):
+            clock += seconds
+            calls.append(agreement.any_worker(True, at_once=False))
+        assert calls[0]
+        assert sum(calls) <= agreed
+        assert all(any(calls[i : i + 26]) for i in range(24))
+        assert agreement.any_worker(True, at_once=True)
+        assert agreement.any_worker(True, at_once=True)
+    assert all(calls)
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [

@@ -24,11 +24,11 @@ def test_rate_and_time_left_are_those_of_the_wall_clock() -> None:
     total = 40
     progress = Progress(0, Steps(total=total, warmup=0, per_epoch=10, between_checkpoints=10), IMAGES)
     time.sleep(0.5)  # the first call is traced
-    progress.on_train_batch_end(0)
+    progress.on_steps(0, 1, {})
     began = time.perf_counter()
     for step in range(1, 20):
         time.sleep(0.01)
-        progress.on_train_batch_end(step)
+        progress.on_steps(step, step + 1, {})
     seconds = time.perf_counter() - began
     shown = progress.bar.format_dict
     rate = (shown["n"] - shown["initial"]) / shown["elapsed"]
@@ -43,9 +43,9 @@ def test_rate_and_time_left_are_those_of_the_wall_clock() -> None:
 
 def test_a_run_that_goes_on_counts_its_own_steps_only() -> None:
     progress = Progress(30, Steps(total=40, warmup=0, per_epoch=10, between_checkpoints=10), IMAGES)
-    for step in range(4):
+    for step in range(30, 34):
         time.sleep(0.01)
-        progress.on_train_batch_end(step)
+        progress.on_steps(step, step + 1, {})
     assert progress.bar.n == 34 * IMAGES
     assert progress.images_per_second < 1.1 * IMAGES / 0.01
     progress.on_train_end()

@@ -51,14 +51,14 @@ class StopAfter(callbacks.Saver):
 
 def test_a_signal_during_the_agreement_of_workers_is_not_lost(tmp_path: Path) -> None:
     class Agreement:
-        def any_worker(self, flag: bool) -> bool:
+        def any_worker(self, flag: bool, at_once: bool) -> bool:
             if not flag:
                 saver.signals.note(signal.SIGTERM, None)
             return flag
 
     steps = Steps(total=9, warmup=0, per_epoch=9, between_checkpoints=9)
     saver = callbacks.Saver(mock.Mock(), 0, steps, Agreement())
-    saver.set_model(mock.Mock())
+    saver.model = mock.Mock()
     saver.on_steps(0, 1, {})
     assert not saver.interrupted
     saver.on_steps(1, 2, {})

@@ -101,7 +101,7 @@ def test_a_momentum_encoder_and_its_queue_stay_where_they_are(tiny: Make, tmp_pa
     run = mock.Mock(path=tmp_path, logs=tmp_path / "logs", config=config)
     run.checkpoints.parent = tmp_path
     (watcher,) = validation.watchers(config, model, inputs.train_source(config), source, steps, run)(0)
-    watcher.set_model(model)
+    watcher.model = model
     watcher.on_steps(0, 1, {})
     assert float(rows_of(tmp_path / validation.NAME)[0]["contrastive_loss"]) > 0
     after = [variable.numpy() for part in model.state.values() for variable in part.variables]

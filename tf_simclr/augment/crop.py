@@ -8,9 +8,8 @@ import tensorflow as tf
 
 from tf_simclr.augment.by_chance import Factors, require_between
 from tf_simclr.augment.pixels import as_float, per_image
+from tf_simclr.data.resizing import interpolation
 from tf_simclr.data.views import CROP_UNIFORMS, MIN_AREA, VIEW_UNIFORMS, random_crop_box
-
-_CUBIC = -0.5  # Keys' coefficient, as tf.image.resize has it
 
 
 class Crop:
@@ -61,18 +60,9 @@ class Crop:
 def _resizing(start: tf.Tensor, length: tf.Tensor, size: int) -> tf.Tensor:
     """Bicubic resizing of the stretches [start, start + length), each [B], to `size`: [B, 1, size, size].
 
-    Half-pixel centres; weights outside of the stretch are left out, and the rest made to add up to 1.
+    Half-pixel centres, exact where tf.image.resize rounds them.
     """
     start, length = (tf.cast(value, tf.float32)[:, tf.newaxis, tf.newaxis] for value in (start, length))
     pixels = tf.range(size, dtype=tf.float32)
     centers = start + (pixels[:, tf.newaxis] + 0.5) * length / size - 0.5  # [B, size, 1], in source pixels
-    inside = (pixels >= start) & (pixels < start + length)
-    weights = tf.where(inside, _cubic(tf.abs(centers - pixels)), 0.0)
-    return (weights / tf.reduce_sum(weights, axis=2, keepdims=True))[:, tf.newaxis]
-
-
-def _cubic(x: tf.Tensor) -> tf.Tensor:
-    """Keys' kernel at distances x >= 0."""
-    near = ((_CUBIC + 2) * x - (_CUBIC + 3)) * x * x + 1
-    far = _CUBIC * (((x - 5) * x + 8) * x - 4)
-    return tf.where(x < 1, near, tf.where(x < 2, far, 0.0))
+    return interpolation(centers, start, length, size)[:, tf.newaxis]

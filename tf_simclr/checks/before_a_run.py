@@ -33,6 +33,7 @@ CHECKS: tuple[Check, ...] = (
     view_findings.near_uniform,
     device_findings.precision,
     device_findings.memory,
+    device_findings.feed,
     device_findings.disk,
 )
 TRIED = (trial_findings.speed, trial_findings.first_loss)

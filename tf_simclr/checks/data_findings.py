@@ -14,7 +14,7 @@ from tf_simclr.checks.planned import Planned
 from tf_simclr.data import Source
 from tf_simclr.data.records import IndexedSource
 from tf_simclr.data.views import evaluation_view, shrink_to_cover
-from tf_simclr.image_size import height_and_width
+from tf_simclr.image_size import ImageSize, height_and_width
 
 LOOKED_AT = 64  # images whose sizes are looked at
 COMPARED = 2048  # images of each split that are compared
@@ -23,12 +23,10 @@ THUMBNAIL = 16  # px
 
 def sizes(run: Planned) -> Iterator[Finding]:
     """Of a few images, beside --image_size."""
-    few = inputs.few(run.source, LOOKED_AT)
-    shapes = few.records().map(lambda record: tf.shape(few.decode(record["image"]))[:2]).ignore_errors()
-    sides = np.stack(list(shapes.as_numpy_iterator()))  # [n, 2]
-    factors = np.max(np.array(height_and_width(run.config.data.image_size)) / sides, axis=1)
-    middle, factor = np.median(sides, axis=0).astype(int), float(np.median(factors))
-    looked = f"{len(sides)} of {run.source.num_examples:,} images looked at: {middle[0]} x {middle[1]} px"
+    found = sides(run.source)
+    factors = np.max(np.array(height_and_width(run.config.data.image_size)) / found, axis=1)
+    middle, factor = np.median(found, axis=0).astype(int), float(np.median(factors))
+    looked = f"{len(found)} of {run.source.num_examples:,} images looked at: {middle[0]} x {middle[1]} px"
     figures = {"height": int(middle[0]), "width": int(middle[1]), "enlarged": factor}
     if factor > limits.ENLARGED.value:
         line = (
@@ -37,6 +35,17 @@ def sizes(run: Planned) -> Iterator[Finding]:
         yield Finding(WARNING, f"{line}; a smaller size costs less and shows as much", figures)
     else:
         yield Finding(NOTE, f"{looked} in the middle", figures)
+
+
+def sides(source: Source, kept_size: ImageSize | None = None) -> np.ndarray:
+    """Heights and widths of a few good images, int [n, 2]; shrunk to cover `kept_size`, where it is given."""
+    few = inputs.few(source, LOOKED_AT)
+
+    def of_record(record: dict[str, tf.Tensor]) -> tf.Tensor:
+        image = few.decode(record["image"])
+        return tf.shape(shrink_to_cover(image, kept_size) if kept_size else image)[:2]
+
+    return np.stack(list(few.records().map(of_record).ignore_errors().as_numpy_iterator()))
 
 
 def bad_images(run: Planned) -> Iterator[Finding]:

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import os
 import shutil
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
 import tensorflow as tf
 
-from tf_simclr.checks import limits
+from tf_simclr.checks import data_findings, limits
 from tf_simclr.checks.findings import NOTE, WARNING, WASTED, Finding
 from tf_simclr.checks.planned import Planned
 from tf_simclr.checks.sizes import readable
+from tf_simclr.devices.memory import gpu_memory
+from tf_simclr.inputs import feeding
 
 _CAPABILITY = {"float16": (7, 0), "bfloat16": (8, 0)}  # of NVIDIA GPUs whose tensor cores have it
 _OF_CPUS = {
@@ -55,7 +56,7 @@ def _cpu_flags() -> set[str]:
 
 def memory(run: Planned) -> Iterator[Finding]:
     """What `doctor --sizes` reckons of a replica, beside what its device has; CPUs share the host's."""
-    gpu, host = _gpu_memory(), host_memory()
+    gpu, host = gpu_memory(), host_memory()
     there, needed = (gpu, run.sizes.memory) if gpu else (host, run.replicas * run.sizes.memory)
     where = "of a GPU" if gpu else "of this machine"
     if not there:
@@ -73,7 +74,7 @@ def _remedy(run: Planned, there: int) -> str:
     """The least number of micro-batches that fits, or what else makes a step smaller."""
     own, config = run.batch // run.replicas, run.config
     whole = run.sizes.activations * config.memory.micro_batches
-    room = limits.FULL_MEMORY.value * there / (1 if _gpu_memory() else run.replicas)
+    room = limits.FULL_MEMORY.value * there / (1 if gpu_memory() else run.replicas)
     room -= run.sizes.memory - run.sizes.activations
     fitting = [k for k in range(2, own // 2 + 1) if not own % k and whole / k <= room]
     if fitting and config.method.micro_batches:
@@ -81,6 +82,20 @@ def _remedy(run: Planned, there: int) -> str:
     if room <= 0 and run.sizes.loss > there / 2 and not getattr(config.method, "loss_block_size", 1):
         return "--loss_block_size=512 holds a strip of the similarities"
     return "lower it, or --image_size, or take a smaller encoder"
+
+
+def feed(run: Planned) -> Iterator[Finding]:
+    """Who makes the views; what --feed=auto chooses follows from the largest of a few images."""
+    config, asked = run.config, f"--feed={run.config.memory.feed}"
+    most = feeding.most_bytes(config)
+    if asked != "--feed=auto" or not most:
+        yield Finding(NOTE, f"{asked}: the {'device' if most else 'host'} makes the views")
+        return
+    height, width = data_findings.sides(run.source, feeding.kept_size(config)).max(axis=0)
+    needed = feeding.bytes_of((height, width, run.source.channels), config, run.source, run.replicas)
+    who = "device" if needed <= most else "host"
+    line = f"decoded images take about {readable(needed)}, {readable(int(most))} of the device are theirs"
+    yield Finding(NOTE, f"{asked}: the {who} makes the views: {line}", {"needed_bytes": int(needed)})
 
 
 def host_memory() -> int:
@@ -92,18 +107,6 @@ def host_memory() -> int:
         except (OSError, ValueError):  # not there, or "max"
             continue
     return min(found, default=0)
-
-
-def _gpu_memory() -> int:
-    """Bytes of the smallest GPU that TensorFlow sees, as nvidia-smi says; 0 without."""
-    if not tf.config.list_physical_devices("GPU"):
-        return 0
-    command = ["nvidia-smi", "--query-gpu=memory.total", "--format=csv,noheader,nounits"]
-    try:
-        said = subprocess.run(command, capture_output=True, text=True, check=True, timeout=20).stdout
-        return 2**20 * min(int(line) for line in said.split())
-    except (OSError, ValueError, subprocess.SubprocessError):
-        return 0
 
 
 def disk(run: Planned) -> Iterator[Finding]:

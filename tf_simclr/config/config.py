@@ -89,6 +89,8 @@ class Config:
             )
         if self.data.cache_dir and not self.data.cache_dataset:
             raise UsageError(f"--cache_dir={self.data.cache_dir} goes with --cache_dataset; give both")
+        if self.memory.feed == "device" and self.devices.data_service:
+            raise UsageError("--feed=device: views are made where --data_service is not; give one of them")
         if self.predicting.export and self.checkpoints.checkpoint:
             raise UsageError("--checkpoint and --export each name a classifier: give one of them")
         if self.extension.extend and self.sweep.sweep:

@@ -205,6 +205,13 @@ class Memory:
         "batch statistics are then each chunk's own",
         minimum=1,
     )
+    feed: str = option(
+        "auto",
+        "who makes the views: the host, or the device of decoded images in its memory; auto: an accelerator "
+        "of whose memory these take a tenth at most",
+        choices=["auto", "host", "device"],
+        may_change=True,
+    )
 
 
 @dataclasses.dataclass(frozen=True)

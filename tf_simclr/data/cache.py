@@ -37,8 +37,7 @@ def cached(source: Source, image_size: ImageSize, folder: str = "") -> IndexedSo
     Raises:
       UsageError: the folder cannot be written.
     """
-    height, width = (round(_CACHED_SIZE * side) for side in height_and_width(image_size))
-    size = read_size(f"{height}x{width}")
+    size = cached_size(image_size)
     if not folder:
         rows = sorted(_decoded(source, size), key=lambda row: row[0])
         _, images, labels, ids = zip(*rows, strict=True)
@@ -55,6 +54,12 @@ def cached(source: Source, image_size: ImageSize, folder: str = "") -> IndexedSo
         raise  # an image that cannot be decoded: not the folder's fault
     except (OSError, tf.errors.OpError) as error:
         raise UsageError(f"--cache_dir={folder}: cannot be used ({str(error)[:200]})") from error
+
+
+def cached_size(image_size: ImageSize) -> int | str:
+    """What a cached image covers."""
+    height, width = (round(_CACHED_SIZE * side) for side in height_and_width(image_size))
+    return read_size(f"{height}x{width}")
 
 
 class _Decoded(Source):
@@ -151,11 +156,7 @@ def _decoded(source: Source, size: int | str) -> Iterator[tuple[int, bytes, np.n
 
 def _bad(source: Source, indices: np.ndarray) -> Iterator[tuple[int, bytes, np.ndarray, bytes]]:
     """As `_decoded`, of images that cannot be."""
-    is_bad = tf.constant(np.isin(np.arange(source.num_examples), indices))
-    tickets = source.tickets().enumerate().filter(lambda index, _: is_bad[index])
     labels = source.labels()
-    for index, ticket in tickets.as_numpy_iterator():
-        name = skipping.note(source, ticket, "training")
-        source.bad_images.require_few()
+    for index, _, name in skipping.noted(source, indices):
         reason = source.bad_images.rows[name][0]
-        yield int(index), _BAD + reason.encode(), labels[index], name.encode()
+        yield index, _BAD + reason.encode(), labels[index], name.encode()

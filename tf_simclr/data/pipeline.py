@@ -29,6 +29,7 @@ from tf_simclr.errors import UsageError
 from tf_simclr.image_size import ImageSize, height_and_width
 
 Example = dict[str, tf.Tensor]
+Shuffled = Callable[[tf.Tensor, int], tf.data.Dataset]
 _INT64_MAX = 2**63 - 1
 _DRAWN_AT_ONCE = 1024  # positions whose numbers are drawn together: one by one it costs 4 % of a 224 px image
 
@@ -153,7 +154,7 @@ def evaluation_batches(
     row_bytes = 4 * _bytes(image_size, source.channels)  # float32
     how = skipping.How(False, replace, report=True, found="evaluation", row_bytes=row_bytes)
     batches = skipping.batches(source, rows, example, batch_size, how)
-    return batches.prefetch(tf.data.AUTOTUNE).with_options(_own_threads())
+    return batches.prefetch(tf.data.AUTOTUNE).with_options(own_threads())
 
 
 def first_good(source: Source, count: int) -> np.ndarray:
@@ -206,20 +207,13 @@ def _endless_batches(
     num_workers: int,
 ) -> tf.data.Dataset:
     """Batches of `example(record, uniforms)`, the uniforms float32 of the shape `drawn`."""
-    batch_size = sampling.batch_size
-    if batch_size % num_workers:
-        raise UsageError(f"--train_batch_size={batch_size} is not divisible by the {num_workers} workers")
-    share, start = batch_size // num_workers, start_step * batch_size
-    tickets = _tickets(source, sampling.seed, start, sampling.shuffle_buffer)
-    rows = tf.data.Dataset.zip((tickets, _draws(sampling.seed, start, drawn)))
-    if num_workers > 1:
-        positions = rows.enumerate(start)
-        own = positions.filter(lambda position, _: position % batch_size // share == worker)
-        rows = own.map(lambda _, row: row)
+    rows = rows_of_worker(
+        source.shuffled_tickets, source.num_examples, drawn, sampling, start_step, worker, num_workers
+    )
     row_bytes = drawn[0] * _bytes(sampling.image_size, source.channels)
     how = skipping.How(True, replace=True, report=sampling.report, found="training", row_bytes=row_bytes)
-    batches = skipping.batches(source, rows, example, share, how)
-    return batches.prefetch(tf.data.AUTOTUNE).with_options(_own_threads())
+    batches = skipping.batches(source, rows, example, sampling.batch_size // num_workers, how)
+    return batches.prefetch(tf.data.AUTOTUNE).with_options(own_threads())
 
 
 def _bytes(size: ImageSize, channels: int) -> int:
@@ -227,14 +221,46 @@ def _bytes(size: ImageSize, channels: int) -> int:
     return height * width * channels
 
 
-def _tickets(source: Source, seed: int, start: int, shuffle_buffer: int) -> tf.data.Dataset:
+def rows_of_worker(
+    shuffled: Shuffled,
+    num_examples: int,
+    drawn: tuple[int, int],
+    sampling: Sampling,
+    start_step: int,
+    worker: int,
+    num_workers: int,
+) -> tf.data.Dataset:
+    """(ticket, float32 `drawn` in [0, 1)) of a worker's slice of every batch, without end.
+
+    Args:
+      shuffled: a source's tickets in the order of a seed, as `Source.shuffled_tickets`.
+      num_examples: tickets of an epoch.
+
+    Raises:
+      UsageError: the workers cannot share a batch equally.
+    """
+    batch_size = sampling.batch_size
+    if batch_size % num_workers:
+        raise UsageError(f"--train_batch_size={batch_size} is not divisible by the {num_workers} workers")
+    share, start = batch_size // num_workers, start_step * batch_size
+    tickets = _tickets(shuffled, num_examples, sampling.seed, start, sampling.shuffle_buffer)
+    rows = tf.data.Dataset.zip((tickets, _draws(sampling.seed, start, drawn)))
+    if num_workers == 1:
+        return rows
+    own = rows.enumerate(start).filter(lambda position, _: position % batch_size // share == worker)
+    return own.map(lambda _, row: row)
+
+
+def _tickets(
+    shuffled: Shuffled, num_examples: int, seed: int, start: int, shuffle_buffer: int
+) -> tf.data.Dataset:
     """The tickets from position `start` on; what lies before is skipped undecoded."""
-    epoch, offset = divmod(start, source.num_examples)
+    epoch, offset = divmod(start, num_examples)
 
     def of_epoch(epoch: tf.Tensor) -> tf.data.Dataset:
         # Negative, so that no epoch shares its key with a draw.
         key = tf.stack([tf.constant(seed, tf.int64), -1 - epoch])
-        return source.shuffled_tickets(key, shuffle_buffer)
+        return shuffled(key, shuffle_buffer)
 
     return tf.data.Dataset.range(epoch, _INT64_MAX).flat_map(of_epoch).skip(offset)
 
@@ -252,7 +278,7 @@ def _draws(seed: int, start: int, shape: tuple[int, int]) -> tf.data.Dataset:
     return tf.data.Dataset.range(chunk, _INT64_MAX).flat_map(of_chunk).skip(offset)
 
 
-def _own_threads() -> tf.data.Options:
+def own_threads() -> tf.data.Options:
     """One thread a core for the images, apart from TensorFlow's own; an image's operations don't fan out.
 
     Without the autotuner: one costly map needs none, and it would hold up the end of an iterator until it

@@ -78,6 +78,10 @@ class Source(abc.ABC):
         """
 
     @abc.abstractmethod
+    def shuffled_indices(self, seed: tf.Tensor, buffer: int) -> tf.data.Dataset:
+        """As `shuffled_tickets`, of the records' places in the source's own order; nothing is read."""
+
+    @abc.abstractmethod
     def fetch(self, ticket: tf.Tensor | Record) -> Record:
         """The record of a ticket; runs inside tf.data."""
 
@@ -188,6 +192,9 @@ class IndexedSource(Source):
         return tf.data.Dataset.range(self.num_examples)
 
     def shuffled_tickets(self, seed: tf.Tensor, buffer: int) -> tf.data.Dataset:
+        return self.shuffled_indices(seed, buffer)
+
+    def shuffled_indices(self, seed: tf.Tensor, buffer: int) -> tf.data.Dataset:
         del buffer
         indices = tf.range(self.num_examples, dtype=tf.int64)
         return tf.data.Dataset.from_tensor_slices(tf.random.experimental.stateless_shuffle(indices, seed))
@@ -338,12 +345,10 @@ class StreamSource(Source):
         return self._stream
 
     def shuffled_tickets(self, seed: tf.Tensor, buffer: int) -> tf.data.Dataset:
-        # tf.data mixes the program's global seed into `seed` (and fails where that is 0); when traced,
-        # this sets the graph's own instead, so that the order depends on `seed` alone.
-        if not tf.executing_eagerly():
-            tf.random.set_seed(1)
-        number = tf.random.stateless_uniform([], seed, minval=None, maxval=None, dtype=tf.int64)
-        return self._stream.shuffle(buffer, seed=number, reshuffle_each_iteration=False)
+        return _shuffled(self._stream, seed, buffer)
+
+    def shuffled_indices(self, seed: tf.Tensor, buffer: int) -> tf.data.Dataset:
+        return _shuffled(tf.data.Dataset.range(self.num_examples), seed, buffer)
 
     def replacements(self, ticket: Record) -> tf.data.Dataset:
         """Of the first thousand, since a stream is read from its beginning: from position i mod 1,000 on."""
@@ -374,3 +379,15 @@ class StreamSource(Source):
     def _all_labels(self) -> np.ndarray:
         batches = self._stream.map(lambda record: record["label"]).batch(1024)
         return np.concatenate(list(batches.as_numpy_iterator()))
+
+
+def _shuffled(rows: tf.data.Dataset, seed: tf.Tensor, buffer: int) -> tf.data.Dataset:
+    """In an order that depends on the number of rows, `seed` and `buffer` alone.
+
+    tf.data mixes the program's global seed into its own (and fails where that is 0); when traced, this sets
+    the graph's instead.
+    """
+    if not tf.executing_eagerly():
+        tf.random.set_seed(1)
+    number = tf.random.stateless_uniform([], seed, minval=None, maxval=None, dtype=tf.int64)
+    return rows.shuffle(buffer, seed=number, reshuffle_each_iteration=False)

@@ -9,12 +9,14 @@ the numbers drawn for its place: what a row holds depends on the data and its po
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
+import numpy as np
 import tensorflow as tf
 
 from tf_simclr.data.records import IndexedSource, Source
+from tf_simclr.errors import UsageError
 
 Example = dict[str, tf.Tensor]
 _CHUNK = 20_000_000  # bytes of examples that a thread makes together: each chunk costs 200 us of its own
@@ -134,6 +136,41 @@ def _noted(source: Source, place: tf.Tensor, ticket: Any, how: How) -> tf.Tensor
         return place
 
     return tf.ensure_shape(tf.numpy_function(call, [place, *tf.nest.flatten(ticket)], tf.int64), [])
+
+
+def stand_ins(source: Source, bad: np.ndarray) -> np.ndarray:
+    """The position of the image that `batches` shows at each position, int64 [N]: its own, where it is good.
+
+    Args:
+      bad: bool [N]; these are noted.
+
+    Raises:
+      UsageError: there are more than are borne, or nothing can stand in for one.
+    """
+    shown = np.arange(source.num_examples)
+    for index, ticket, name in noted(source, np.flatnonzero(bad)):
+        others = source.replacements(ticket).take(TRIED).as_numpy_iterator()
+        places = (int(other if isinstance(source, IndexedSource) else other["index"]) for other in others)
+        shown[index] = next((place for place in places if not bad[place]), index)
+        if shown[index] == index:
+            raise UsageError(f"{source.bad_images.flags}: no good image is near {name!r}, which is bad")
+    return shown
+
+
+def noted(source: Source, indices: np.ndarray) -> Iterator[tuple[int, Any, str]]:
+    """(position, ticket, name) of the bad images at `indices` (int [n]), which it notes.
+
+    Raises:
+      UsageError: there are more than are borne.
+    """
+    if not len(indices):
+        return
+    wanted = tf.constant(np.isin(np.arange(source.num_examples), indices))
+    tickets = source.tickets().enumerate().filter(lambda index, _: wanted[index])
+    for index, ticket in tickets.as_numpy_iterator():
+        name = note(source, ticket, "training")
+        source.bad_images.require_few()
+        yield int(index), ticket, name
 
 
 def note(source: Source, ticket: Any, found: str) -> str:

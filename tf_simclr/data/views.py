@@ -34,18 +34,18 @@ def random_crop_box(
 
     Args:
       uniforms: float32 [..., CROP_UNIFORMS] in [0, 1).
-      height, width: size of the image in pixels.
+      height, width: size of the image in pixels; or of one for each [...].
 
     Returns:
       int32 [..., 4]: top, left, height, width; always inside the image, never empty.
     """
-    height_f, width_f = tf.cast(height, tf.float32), tf.cast(width, tf.float32)
+    height_f, width_f = (tf.cast(side, tf.float32)[..., tf.newaxis] for side in (height, width))
     areas = _between(uniforms[..., :CROP_CANDIDATES], area_range) * height_f * width_f
     aspects = _between(uniforms[..., CROP_CANDIDATES:-2], aspect_range)
     sides = tf.round(tf.stack([tf.sqrt(areas / aspects), tf.sqrt(areas * aspects)], axis=-1))  # [..., 10, 2]
     sides = tf.maximum(sides, 1.0)
-    limits = tf.stack([height_f, width_f])
-    fits = tf.reduce_all(sides <= limits, axis=-1)  # [..., 10]
+    limits = tf.concat([height_f, width_f], axis=-1)  # [..., 2]
+    fits = tf.reduce_all(sides <= limits[..., tf.newaxis, :], axis=-1)  # [..., 10]
     first = tf.argmax(tf.cast(fits, tf.int32), axis=-1)
     chosen = tf.gather(sides, first, axis=-2, batch_dims=first.shape.rank)  # [..., 2]
     any_fits = tf.reduce_any(fits, axis=-1, keepdims=True)
@@ -60,16 +60,16 @@ def _between(uniforms: tf.Tensor, bounds: tuple[float, float]) -> tf.Tensor:
 
 
 def _largest_size(height: tf.Tensor, width: tf.Tensor, aspect_range: tuple[float, float]) -> tf.Tensor:
-    """Height and width of the largest crop whose aspect is in the range, float32 [2]."""
+    """The largest crop of height and width, each [..., 1], whose aspect is in the range: float32 [..., 2]."""
     aspect = tf.clip_by_value(width / height, *aspect_range)
-    size = tf.stack(
-        [tf.minimum(height, tf.round(width / aspect)), tf.minimum(width, tf.round(height * aspect))]
+    size = tf.concat(
+        [tf.minimum(height, tf.round(width / aspect)), tf.minimum(width, tf.round(height * aspect))], axis=-1
     )
     return tf.maximum(size, 1.0)
 
 
 def view_boxes(uniforms: tf.Tensor, crop_area_min: float = MIN_AREA, image_size: ImageSize = 1) -> Boxes:
-    """The crops of an image's views: for each row of `uniforms` [V, VIEW_UNIFORMS] a box.
+    """The crops of an image's views: for each row of `uniforms` [..., VIEW_UNIFORMS] a box.
 
     App. A's aspects are those of square views. Others take them times their own, so that a view is stretched
     by 4/3 at most either way, as there, and the evaluation crop lies in the middle of what training sees.
@@ -77,7 +77,7 @@ def view_boxes(uniforms: tf.Tensor, crop_area_min: float = MIN_AREA, image_size:
     tall, wide = height_and_width(image_size)
     low, high = ASPECT_RANGE
     areas, aspects = (crop_area_min, 1.0), (low * (wide / tall), high * (wide / tall))
-    return lambda height, width: random_crop_box(uniforms[:, :CROP_UNIFORMS], height, width, areas, aspects)
+    return lambda height, width: random_crop_box(uniforms[..., :CROP_UNIFORMS], height, width, areas, aspects)
 
 
 def views_of_boxes(

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import re
+import time
 from collections.abc import Callable
 from typing import Any
 
 import tensorflow as tf
 
 from tf_simclr.errors import Interrupted, UsageError
+
+SECONDS = 0.25  # between agreements of workers
 
 BatchesFrom = Callable[..., tf.data.Dataset]
 """(start_step, worker=0, num_workers=1) -> that worker's slice of every batch from the step on."""
@@ -45,12 +48,26 @@ class Agreement:
     def __init__(self, strategy: tf.distribute.Strategy) -> None:
         self._strategy = strategy
         self._sum = tf.function(self._sum_over_replicas)
+        self._calls, self._next = 0, 1  # the same on every worker
+        self._last = (0, time.perf_counter())  # call at which they agreed, and when
 
-    def any_worker(self, flag: bool) -> bool:
-        """Whether `flag` is true on any worker; a small all-reduce where there are several."""
+    def any_worker(self, flag: bool, at_once: bool) -> bool:
+        """Whether `flag` is true on any worker, to be called by all after every step.
+
+        Where there are several it takes an all-reduce, which waits for the step: so they agree a few times a
+        second, at steps that follow from the mean of their speeds, and `at_once`; False in between.
+        """
         if not is_multi_worker(self._strategy):
             return flag
-        return int(self._sum(tf.constant(int(flag)))) > 0
+        self._calls += 1
+        if self._calls < self._next and not at_once:
+            return False
+        now = time.perf_counter()
+        rate = (self._calls - self._last[0]) / (now - self._last[1])
+        flags, rates = self._sum(tf.constant([float(flag), rate])).numpy()
+        self._next = self._calls + max(1, int(rates / self._strategy.num_replicas_in_sync * SECONDS))
+        self._last = (self._calls, now)
+        return bool(flags > 0)
 
     def require_same_start(self, step: int) -> None:
         """Refuses workers that found different checkpoints.

@@ -6,6 +6,7 @@ from tf_simclr.inputs.batches import (
     training_batches,
     with_fitting_batch,
 )
+from tf_simclr.inputs.feeding import fed_batches
 from tf_simclr.inputs.sources import (
     any_split,
     available_splits,
@@ -25,6 +26,7 @@ __all__ = [
     "eval_source",
     "evaluation_batches",
     "every_split",
+    "fed_batches",
     "few",
     "open_split",
     "optional_eval_source",

@@ -17,15 +17,21 @@ from tf_simclr.devices.distribution import BatchesFrom
 
 def pretraining_batches(config: Config, source: Source, num_uniforms: int) -> BatchesFrom:
     """Views of every image, from a step on."""
+    return pretraining_batches_of_kept(config, kept(config, source), num_uniforms)
+
+
+def pretraining_batches_of_kept(config: Config, source: Source, num_uniforms: int) -> BatchesFrom:
+    """As `pretraining_batches`, of a source that `kept` gave."""
     method = config.method
     options = {"num_uniforms": num_uniforms, "num_views": method.num_views, "with_index": method.needs_index}
-    return _from_step(config, source, data.pretraining_batches, **options)
+    return from_step(config, source, data.pretraining_batches, **options)
 
 
 def training_batches(config: Config, source: Source, num_uniforms: int = 0) -> BatchesFrom:
     """One cropped and flipped image each, with its label, from a step on."""
     options = {"augment": config.labels.augment != "none", "num_uniforms": num_uniforms}
-    return _from_step(config, source, data.training_batches, **options, **_evaluation_view(config.data))
+    view = _evaluation_view(config.data)
+    return from_step(config, kept(config, source), data.training_batches, **options, **view)
 
 
 def evaluation_batches(wanted: Data, source: Source, *, replace: bool = False) -> tf.data.Dataset:
@@ -52,13 +58,16 @@ def with_fitting_batch(config: Config, num_examples: int) -> Config:
     return config.replace(train_batch_size=fitting)
 
 
-def _from_step(
-    config: Config, source: Source, batches: Callable[..., tf.data.Dataset], **options: Any
-) -> BatchesFrom:
-    """`batches` of the source, its images decoded once where --cache_dataset says so."""
-    if config.data.cache_dataset:
-        source = data.cached(source, config.data.image_size, config.data.cache_dir)
-    sampling = Sampling(
+def kept(config: Config, source: Source) -> Source:
+    """The source, its images decoded once where --cache_dataset says so."""
+    if not config.data.cache_dataset:
+        return source
+    return data.cached(source, config.data.image_size, config.data.cache_dir)
+
+
+def sampling(config: Config) -> Sampling:
+    """Which images a step takes and how they are cropped."""
+    return Sampling(
         image_size=config.data.image_size,
         batch_size=config.optimization.train_batch_size,
         seed=config.run.seed,
@@ -69,10 +78,17 @@ def _from_step(
         report=not config.devices.data_service,
     )
 
-    def from_step(step: int, worker: int = 0, num_workers: int = 1) -> tf.data.Dataset:
-        return batches(source, sampling, start_step=step, worker=worker, num_workers=num_workers, **options)
 
-    return through_services(config.devices.data_service, from_step)
+def from_step(
+    config: Config, source: Source, batches: Callable[..., tf.data.Dataset], **options: Any
+) -> BatchesFrom:
+    """`batches` of the source, made here or by the services of --data_service."""
+
+    def begin(step: int, worker: int = 0, num_workers: int = 1) -> tf.data.Dataset:
+        part = {"start_step": step, "worker": worker, "num_workers": num_workers}
+        return batches(source, sampling(config), **part, **options)
+
+    return through_services(config.devices.data_service, begin)
 
 
 def _evaluation_view(wanted: Data) -> dict[str, Any]:

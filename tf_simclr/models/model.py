@@ -18,11 +18,11 @@ class Model(tf.keras.Model):
     """A Keras model whose mistakes reach the user as they were made."""
 
     def fit(self, *arguments: Any, **options: Any) -> tf.keras.callbacks.History:
-        with _as_made(self):
+        with as_made(self):
             return super().fit(*arguments, **options)
 
     def evaluate(self, *arguments: Any, **options: Any) -> Any:
-        with _as_made(self):
+        with as_made(self):
             return super().evaluate(*arguments, **options)
 
     def save(self, *arguments: Any, **options: Any) -> NoReturn:
@@ -41,7 +41,7 @@ class Model(tf.keras.Model):
 
 
 @contextlib.contextmanager
-def _as_made(model: tf.keras.Model) -> Iterator[None]:
+def as_made(model: tf.keras.Model) -> Iterator[None]:
     """Raises the mistake in place of what Keras and AutoGraph make of it, which is a page.
 
     Steps are traced anew after it: half a trace is of no use to what the user tries next.

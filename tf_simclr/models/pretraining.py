@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import tensorflow as tf
@@ -80,6 +80,7 @@ class Pretraining(Model):
         self.total_steps = total_steps
         self.num_images = num_images
         self.state: dict[str, Any] | None = None
+        self.views_of: Callable[[Any], Any] = lambda batch: batch  # what makes the views of those without
         self.image_size: int | str = 0  # and channels, of the images that were seen last; 0: none yet
         self.channels: int | None = 0
         self.contrastive_metrics = {  # by the names that checkpoints of SimCLR have always had
@@ -159,7 +160,7 @@ class Pretraining(Model):
         """The batch, as `contracts` asks for it."""
         labelled = self.classifier is not None or self.method.needs_labels
         keys = "views" + " label" * labelled + " index" * self.method.needs_index
-        batch = contracts.mapping(batch, keys)
+        batch = contracts.mapping(self.views_of(batch), keys)
         contracts.check_views(batch["views"], self.method.num_views)
         *sides, self.channels = batch["views"].shape[2:]
         self.image_size = size_of(*sides)

@@ -41,11 +41,11 @@ class _BetweenEpochs(StepCallback):
         super().__init__(start)
         self._steps, self._act, self._due = steps, act, due
 
-    def on_train_begin(self, logs: Mapping[str, float] | None = None) -> None:
+    def on_train_begin(self) -> None:
         if self._due:
             self._act(self.step // self._steps.per_epoch)
 
-    def on_steps(self, before: int, step: int, logs: dict[str, float]) -> None:
+    def on_steps(self, before: int, step: int, logs: Mapping[str, float]) -> None:
         epoch = step // self._steps.per_epoch
         if epoch > before // self._steps.per_epoch and step < self._steps.total:
             self._act(epoch)

@@ -6,7 +6,6 @@ import dataclasses
 import math
 import time
 from collections.abc import Callable, Mapping
-from typing import Any
 
 import tensorflow as tf
 
@@ -19,26 +18,35 @@ from tf_simclr.runs.table import Table
 from tf_simclr.training.signals import Signals
 
 
-class StepCallback(tf.keras.callbacks.Callback):
-    """A callback told the number of steps done since the run began, not since this process did."""
+class StepCallback:
+    """What is told of the steps done since the run began, rather than since this process did."""
+
+    model: tf.keras.Model = None  # until training begins
 
     def __init__(self, start_step: int) -> None:
-        super().__init__()
-        self.step = start_step
-        self._start = start_step
+        self.step = self._start = start_step
 
-    def on_train_batch_end(self, batch: int, logs: Mapping[str, float] | None = None) -> None:
-        before, self.step = self.step, self._start + batch + 1
-        self.on_steps(before, self.step, dict(logs or {}))
+    def on_train_begin(self) -> None:
+        """Before the first step; `model` is known."""
 
-    def on_steps(self, before: int, step: int, logs: dict[str, float]) -> None:
-        """Steps `before` + 1 to `step` are done."""
+    def on_steps(self, before: int, step: int, logs: Mapping[str, float]) -> None:
+        """Steps `before` + 1 to `step` are done; `logs` are empty where the host has not read them."""
         raise NotImplementedError
+
+    def on_train_end(self) -> None:
+        """After the last step, and where one failed."""
 
 
 def due(before: int, step: int, every: int, total: int) -> bool:
     """Whether a multiple of `every`, or the end, is among the steps `before` + 1 to `step`."""
     return before // every != step // every or step >= total
+
+
+def read_at(before: int, step: int, steps: Steps) -> bool:
+    """Whether an epoch or the training ends, or a checkpoint is due: the host reads the metrics then."""
+    return any(
+        due(before, step, every, steps.total) for every in (steps.per_epoch, steps.between_checkpoints)
+    )
 
 
 def write_scalars(writer: tf.summary.SummaryWriter, step: int, values: Mapping[str, float]) -> None:
@@ -57,26 +65,14 @@ class Reporter(StepCallback):
         self._table = Table(run, "metrics.csv", start_step, steps.per_epoch)
         self._steps, self._images_per_step = steps, images_per_step
         self._writer = tf.summary.create_file_writer(str(run.logs))
-        self._restored: list[Any] = []
 
-    def on_train_begin(self, logs: Mapping[str, float] | None = None) -> None:
-        self._restored = [variable.numpy() for variable in self._metric_variables()]
-
-    def on_epoch_begin(self, epoch: int, logs: Mapping[str, float] | None = None) -> None:
-        """Takes up the means of an epoch that was interrupted: Keras resets them before the first step."""
-        for variable, value in zip(self._metric_variables(), self._restored, strict=True):
-            variable.assign(value)
-
-    def on_steps(self, before: int, step: int, logs: dict[str, float]) -> None:
+    def on_steps(self, before: int, step: int, logs: Mapping[str, float]) -> None:
         if not due(before, step, self._steps.per_epoch, self._steps.total):
             return
         row = {"step": step, "images": step * self._images_per_step, "learning_rate": self._rate(), **logs}
         self._table.append(row)
         write_scalars(self._writer, step, row)
         self.model.reset_metrics()
-
-    def _metric_variables(self) -> list[tf.Variable]:
-        return [variable for metric in self.model.metrics for variable in metric.variables]
 
     def _rate(self) -> float:
         """The rate of the step just taken; the schedule says rate 0 at step 0."""
@@ -107,14 +103,15 @@ class Saver(StepCallback):
         self.signals = Signals()  # of this process, at any time
         self.interrupted = False  # all of them, as agreed upon after a step
 
-    def on_train_begin(self, logs: Mapping[str, float] | None = None) -> None:
+    def on_train_begin(self) -> None:
         self.signals.take()
 
-    def on_train_end(self, logs: Mapping[str, float] | None = None) -> None:
+    def on_train_end(self) -> None:
         self.signals.give_back()
 
-    def on_steps(self, before: int, step: int, logs: dict[str, float]) -> None:
-        self.interrupted = self._agreement.any_worker(self.signals.came or self._asked())
+    def on_steps(self, before: int, step: int, logs: Mapping[str, float]) -> None:
+        wants_to_stop = self.signals.came or self._asked()
+        self.interrupted = self._agreement.any_worker(wants_to_stop, at_once=step >= self._steps.total)
         if self.interrupted or due(before, step, self._steps.between_checkpoints, self._steps.total):
             self._check()
             self._checkpoints.save(step)
@@ -141,7 +138,7 @@ class Progress(StepCallback):
         self._total, self._images_per_step = steps.total, images_per_step
         self._earlier, self._made = earlier or Speed(), time.perf_counter()
         self._begin: tuple[int, float] | None = None
-        self.images_per_second = 0.0
+        self.images_per_second, self._loss = 0.0, math.nan
         self.bar = progress_bar(
             total=self._total * self._images_per_step,
             initial=self.step * self._images_per_step,
@@ -151,9 +148,9 @@ class Progress(StepCallback):
             dynamic_ncols=True,
         )
 
-    def on_steps(self, before: int, step: int, logs: dict[str, float]) -> None:
-        loss = logs.get(self._loss_name(), math.nan)
-        self.bar.set_postfix_str(f"step {step}/{self._total}, loss {loss:.3f}", refresh=False)
+    def on_steps(self, before: int, step: int, logs: Mapping[str, float]) -> None:
+        self._loss = logs.get(self._loss_name(), self._loss)
+        self.bar.set_postfix_str(f"step {step}/{self._total}, loss {self._loss:.3f}", refresh=False)
         images = (step - before) * self._images_per_step
         if self._begin is None:
             self._begin = (step, time.perf_counter())
@@ -165,7 +162,7 @@ class Progress(StepCallback):
         seconds = time.perf_counter() - self._begin[1]
         self.images_per_second = (step - self._begin[0]) * self._images_per_step / seconds
 
-    def on_train_end(self, logs: Mapping[str, float] | None = None) -> None:
+    def on_train_end(self) -> None:
         self.bar.close()
 
     def _loss_name(self) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import numpy as np
 import tensorflow as tf
@@ -95,7 +95,7 @@ class _EveryEpoch(StepCallback):
         self._writer = tf.summary.create_file_writer(str(run.logs))
         self._warned = any(self._collapsed(int(row["step"]), float(row["z_std"])) for row in self._table.rows)
 
-    def on_steps(self, before: int, step: int, logs: dict[str, float]) -> None:
+    def on_steps(self, before: int, step: int, logs: Mapping[str, float]) -> None:
         if not due(before, step, self._steps.per_epoch, self._steps.total):
             return
         figures = self._detector()

@@ -16,6 +16,7 @@ from tf_simclr.runs import ledger
 from tf_simclr.runs.checkpoints import Checkpoints
 from tf_simclr.runs.folder import RunFolder
 from tf_simclr.runs.table import Table
+from tf_simclr.training import loop
 from tf_simclr.training.callbacks import Progress, Reporter, Saver, Speed, StepCallback
 from tf_simclr.training.guard import Guard
 from tf_simclr.training.profiling import profilers
@@ -74,22 +75,12 @@ def fit(
     reporter = Reporter(run, start, steps, batch_size)
     callbacks = [guard, reporter, *watchers(start), progress, *profilers(run, start), saver]
     batches = distributed_batches(model.distribute_strategy, batches_from, start, batch_size)
-    _train(model, batches, steps.total - start, callbacks)
+    loop.train(model, batches, start, steps, callbacks, run.config.devices.steps_per_execution)
     if saver.interrupted and (error := bad_images.over(run.config)):
         raise UsageError(f"{error}; steps to {saver.step:,} are saved")
     if saver.interrupted and saver.step < steps.total:
         raise Interrupted(f"stopped and saved at step {saver.step} of {steps.total}")
     return progress.speed()
-
-
-def _train(
-    model: tf.keras.Model, batches: tf.data.Dataset, num_steps: int, callbacks: Sequence[StepCallback]
-) -> None:
-    try:
-        model.fit(batches, epochs=1, steps_per_epoch=num_steps, callbacks=list(callbacks), verbose=0)
-    finally:  # Keras ends no training that raised
-        for callback in callbacks:
-            callback.on_train_end()
 
 
 def _too_many_bad_images(run: RunFolder) -> Callable[[], bool]:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from collections.abc import Mapping
 
 from tf_simclr.config import Config, Steps
 from tf_simclr.errors import Diverged
 from tf_simclr.models.finite import Broken
 from tf_simclr.runs import ledger, verification
 from tf_simclr.runs.folder import RunFolder
-from tf_simclr.training.callbacks import StepCallback, due
+from tf_simclr.training.callbacks import StepCallback, read_at
 
 
 class Guard(StepCallback):
@@ -28,17 +29,18 @@ class Guard(StepCallback):
         self._skipped = 0
         ledger.write(run.path, found)
 
-    def on_train_begin(self, logs: dict[str, float] | None = None) -> None:
+    def on_train_begin(self) -> None:
         most = self._run.config.optimization.skip_nonfinite_steps
         self.model.watch().allow(max(most - self._earlier, 0))
 
-    def on_steps(self, before: int, step: int, logs: dict[str, float]) -> None:
-        total, every = self._steps.total, (self._steps.per_epoch, self._steps.between_checkpoints)
+    def on_steps(self, before: int, step: int, logs: Mapping[str, float]) -> None:
         unwell = [name for name, value in logs.items() if not math.isfinite(value)]
-        if unwell or any(due(before, step, steps, total) for steps in every):
+        if unwell or read_at(before, step, self._steps):
             self.check()
         if unwell:
-            raise Diverged(f"step {step:,}: {unwell[0]} is not finite, though loss, gradient and update are")
+            raise Diverged(
+                f"by step {step:,}: {unwell[0]} is not finite, though loss, gradient and update are"
+            )
 
     def check(self) -> None:
         """Raises `Diverged` where a step broke that was not left out, and records it."""

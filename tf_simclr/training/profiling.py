@@ -27,7 +27,7 @@ class Profiler(StepCallback):
         self._logs, self._first, self._last = logs, first, last
         self._running = self._done = False
 
-    def on_steps(self, before: int, step: int, logs: dict[str, float]) -> None:
+    def on_steps(self, before: int, step: int, logs: Mapping[str, float]) -> None:
         """The next call is taken to be as long as this one."""
         if self._running and step >= self._last:
             self.on_train_end()
@@ -35,7 +35,7 @@ class Profiler(StepCallback):
             tf.profiler.experimental.start(self._logs)
             self._running = True
 
-    def on_train_end(self, logs: Mapping[str, float] | None = None) -> None:
+    def on_train_end(self) -> None:
         """Writes what was profiled; says so when that is nothing."""
         if self._running:
             tf.profiler.experimental.stop()

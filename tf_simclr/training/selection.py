@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import tensorflow as tf
 from etils import epath
@@ -69,7 +69,7 @@ class _AtCheckpoints(StepCallback):
         super().__init__(start)
         self._steps, self._measure = steps, measure
 
-    def on_steps(self, before: int, step: int, logs: dict[str, float]) -> None:
+    def on_steps(self, before: int, step: int, logs: Mapping[str, float]) -> None:
         if due(before, step, self._steps.between_checkpoints, self._steps.total):
             self._measure(step)
 

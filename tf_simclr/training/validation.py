@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import tensorflow as tf
 
@@ -57,7 +57,7 @@ class _Every(StepCallback):
         self._table = Table(run, NAME, start)
         self._writer = tf.summary.create_file_writer(str(run.logs / "validation"))
 
-    def on_steps(self, before: int, step: int, logs: dict[str, float]) -> None:
+    def on_steps(self, before: int, step: int, logs: Mapping[str, float]) -> None:
         if not due(before, step, self._every, self._steps.total):
             return
         strategy = self.model.distribute_strategy
