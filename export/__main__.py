@@ -40,10 +40,15 @@ def main(arguments: Sequence[str]) -> int:
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     os.environ["CUDA_VISIBLE_DEVICES"] = "-1"  # TF32 on a GPU would not answer to 1e-5
     if values.verify:
-        from . import verify
+        from .quiet import quiet
 
+        with quiet():  # TensorFlow's words at its import
+            from . import verify
         return verify.main(values.verify)
-    return _export(values)
+    from tf_simclr.streams import without_chatter
+
+    with without_chatter():
+        return _export(values)
 
 
 def _wrong(values: flags.FlagValues, rest: Sequence[str]) -> str:
