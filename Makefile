@@ -79,9 +79,10 @@ bench: $(INSTALLED)
 clean:
 	rm -rf .venv .venv-newer .pytest_cache .mypy_cache .ruff_cache .hypothesis
 
-.venv/installed: requirements.txt constraints.txt
+.venv/installed: requirements.txt constraints.txt pyproject.toml setup.py
 	test -x .venv/bin/python || "$$(sh .ci/find_python)" -m venv .venv
 	.venv/bin/python -m pip install --quiet --disable-pip-version-check -r requirements.txt
+	.venv/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
 	touch $@
 
 .venv/installed-dev: .venv/installed requirements-dev.txt

@@ -1,4 +1,4 @@
-"""`python -m export`: SavedModels of a run, or the checks of an export."""
+"""`python -m export`, `tf-simclr export`: SavedModels of a run, or the checks of an export."""
 
 from __future__ import annotations
 
@@ -40,10 +40,15 @@ def main(arguments: Sequence[str]) -> int:
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     os.environ["CUDA_VISIBLE_DEVICES"] = "-1"  # TF32 on a GPU would not answer to 1e-5
     if values.verify:
-        from export import verify
+        from .quiet import quiet
 
+        with quiet():  # TensorFlow's words at its import
+            from . import verify
         return verify.main(values.verify)
-    return _export(values)
+    from tf_simclr.streams import without_chatter
+
+    with without_chatter():
+        return _export(values)
 
 
 def _wrong(values: flags.FlagValues, rest: Sequence[str]) -> str:
@@ -58,13 +63,15 @@ def _wrong(values: flags.FlagValues, rest: Sequence[str]) -> str:
 
 
 def _export(values: flags.FlagValues) -> int:
-    from export import formats
     from tf_simclr.errors import UsageError
+
+    from . import formats
 
     try:
         formats.check(values.format)
-        from export.saved_model import export_run
         from tf_simclr.runs import loading
+
+        from .saved_model import export_run
 
         load = loading.load_momentum_encoder if values.export_momentum_encoder else loading.load_run
         run = load(values.checkpoint)

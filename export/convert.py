@@ -9,9 +9,9 @@ from pathlib import Path
 import numpy as np
 import tensorflow as tf
 
-from export.parts import Part
-from export.quiet import quiet
-from export.signatures import reusable
+from .parts import Part
+from .quiet import quiet
+from .signatures import reusable
 
 TOLERANCE = 1e-4
 OPSET = 15

@@ -12,10 +12,11 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from export import signatures, verification
-from export.signatures import Preprocess
-from export.verify import TOLERANCE
 from tf_simclr.image_size import ImageSize, height_and_width
+
+from . import signatures, verification
+from .signatures import Preprocess
+from .verify import TOLERANCE
 
 
 @dataclasses.dataclass(frozen=True)

@@ -16,16 +16,17 @@ import numpy as np
 import tensorflow as tf
 
 import tf_simclr
-from export import convert, model_card, serving, signatures, verification
-from export import formats as formats_lib
-from export import parts as parts_lib
-from export.folders import versions
-from export.parts import Models, Part
-from export.signatures import Preprocess
-from export.verify import graph_sha256, weights_sha256
 from tf_simclr.data.decoding import Decoding, decode_image, in_channels
 from tf_simclr.data.views import evaluation_view
 from tf_simclr.evaluation.features import encoder_sha256
+
+from . import convert, model_card, serving, signatures, verification
+from . import formats as formats_lib
+from . import parts as parts_lib
+from .folders import versions
+from .parts import Models, Part
+from .signatures import Preprocess
+from .verify import graph_sha256, weights_sha256
 
 
 def export_run(
@@ -187,7 +188,8 @@ def _verify(folders: Sequence[Path]) -> None:
         return
     here = str(Path(__file__).resolve().parent.parent)
     path = os.pathsep.join(filter(None, [here, os.environ.get("PYTHONPATH")]))
-    command = [sys.executable, "-m", "export", *(f"--verify={folder.absolute()}" for folder in folders)]
+    own = __name__.partition(".")[0]
+    command = [sys.executable, "-m", own, *(f"--verify={folder.absolute()}" for folder in folders)]
     done = subprocess.run(
         command, env={**os.environ, "PYTHONPATH": path}, check=False, capture_output=True, text=True
     )

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from export.parts import Part
+from .parts import Part
 
 FILE = Path("assets.extra") / "tf_serving_warmup_requests"
 

@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 import tensorflow as tf
 
-from export import image_bytes as image_bytes_lib
+from . import image_bytes as image_bytes_lib
 
 Call = Callable[[tf.Tensor, bool], tf.Tensor]
 Preprocess = Callable[[tf.Tensor], tf.Tensor]  # an encoded image to [H, W, C] float32 in [0, 1]

@@ -7,8 +7,9 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import tensorflow as tf
 
-from export.signatures import Preprocess
 from tf_simclr.image_size import ImageSize, height_and_width
+
+from .signatures import Preprocess
 
 BATCHES = (1, 7)
 

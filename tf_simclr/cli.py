@@ -21,7 +21,7 @@ from tf_simclr.config import Config, flags
 from tf_simclr.config.flags import Command
 from tf_simclr.devices.cluster import this_worker
 from tf_simclr.errors import DoesNotFit, Interrupted, UsageError
-from tf_simclr.streams import lasting
+from tf_simclr.streams import lasting, without_chatter
 
 with epy.lazy_imports():
     from tf_simclr.checks import mistakes
@@ -38,7 +38,7 @@ class _Stopped(BaseException):
 def main(command: Command, run: Callable[[Config], object], arguments: Sequence[str] | None = None) -> int:
     """Parses `arguments` (the command line's by default), runs, and returns the exit code."""
     _quiet()
-    with lasting():
+    with without_chatter(), lasting():
         return _main(command, run, sys.argv[1:] if arguments is None else arguments)
 
 

@@ -21,7 +21,7 @@ with epy.lazy_imports():
     from tf_simclr.evaluation import label_efficiency as few_labels
     from tf_simclr.inputs import labelled
     from tf_simclr.protocols import from_scratch, results
-    from tf_simclr.reports import plots
+    from tf_simclr.reports import plots, terminal
     from tf_simclr.runs import parts
 
 COMMAND = Command(
@@ -97,13 +97,12 @@ def _figures(rows: list[few_labels.LabelEfficiency]) -> dict[str, Any]:
 
 def _table(rows: list[few_labels.LabelEfficiency]) -> str:
     numbers = list(dict.fromkeys(row.labels_per_class for row in rows))
-    lines = ["top-1 %, mean ± std over draws of the labels"]
-    lines.append(f"{'labels a class':<16}" + "".join(f"{number or 'all':>16}" for number in numbers))
+    lines = []
     for name in dict.fromkeys(row.representation for row in rows):
         own = {row.labels_per_class: row for row in rows if row.representation == name}
-        cells = [f"{own[number].mean:.1f} ± {own[number].std:.1f}" for number in numbers]
-        lines.append(f"{name:<16}" + "".join(f"{cell:>16}" for cell in cells))
-    return "\n".join(lines)
+        lines.append([name, *(f"{own[number].mean:.1f} ± {own[number].std:.1f}" for number in numbers)])
+    table = terminal.table(["labels a class", *(str(number or "all") for number in numbers)], lines)
+    return f"top-1 %, mean ± std over draws of the labels\n{table}"
 
 
 def _numbers(text: str) -> list[int | None]:

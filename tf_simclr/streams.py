@@ -1,12 +1,57 @@
-"""Standard output and standard error that outlast whoever reads them."""
+"""Standard output and standard error: without chatter, and outlasting whoever reads them."""
 
 from __future__ import annotations
 
 import contextlib
 import os
+import subprocess
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
+
+_FILTER = Path(__file__).with_name("chatter.py")
+_PATIENCE = 1.0  # seconds; a child that goes on keeps the filter
+
+
+@contextlib.contextmanager
+def without_chatter() -> Iterator[None]:
+    """Nothing of what C++ says for information is seen within, of this process or of those it starts.
+
+    TensorFlow writes such lines to file descriptor 2 whatever TF_CPP_MIN_LOG_LEVEL says: until
+    absl::InitializeLog(), which it never calls, absl sends all there. Only the level 0 wants to see them.
+    Python's own sys.stderr goes where it went, past the filter, and stays a terminal where it is one.
+    """
+    if os.environ.get("TF_CPP_MIN_LOG_LEVEL") == "0" or not _is_the_process_own(sys.stderr):
+        yield
+        return
+    before, kept = sys.stderr, os.dup(2)
+    reading, writing = os.pipe()
+    command = [sys.executable, "-I", "-S", str(_FILTER)]
+    process = subprocess.Popen(
+        command, stdin=reading, stdout=subprocess.DEVNULL, stderr=kept, start_new_session=True
+    )
+    os.close(reading)
+    before.flush()
+    os.dup2(writing, 2)
+    os.close(writing)
+    sys.stderr = os.fdopen(kept, "w", buffering=1, encoding=before.encoding, errors=before.errors)
+    try:
+        yield
+    finally:
+        sys.stderr.flush()
+        os.dup2(kept, 2)
+        sys.stderr = before  # the other stays open: loggers made within hold it
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(_PATIENCE)
+
+
+def _is_the_process_own(stream: Any) -> bool:
+    """Whether it writes to file descriptor 2; a notebook's and a captured one do not."""
+    try:
+        return stream.fileno() == 2
+    except (AttributeError, OSError, ValueError):
+        return False
 
 
 @contextlib.contextmanager

@@ -23,7 +23,7 @@ with epy.lazy_imports():
     from tf_simclr.evaluation import features, logistic_regression, metrics
     from tf_simclr.inputs import labelled, splits
     from tf_simclr.protocols import datasets, on_features, predictions, proof, repeats, results
-    from tf_simclr.reports import plots
+    from tf_simclr.reports import plots, terminal
 
 COMMAND = Command(
     "transfer",
@@ -108,7 +108,7 @@ def row_of(run: runs.RunFolder, opened: Opened, encoder: networks.Encoder, sha25
         return Row(**{field.name: stored[field.name] for field in dataclasses.fields(Row)})
     train, validation, test = _features(run, config, sources, encoder, sha256)
     print(f"{config.data.dataset}: {len(train.labels):,} features to train on, {len(test.labels):,} to test")
-    result = _regression(train, validation, test, named.metric)
+    result = _regression(config.data.dataset, train, validation, test, named.metric)
     _keep(run, sources[-1], test, result, named.metric)
     row = _row(config.data.dataset, named, len(train.labels) + len(validation.labels), test, result)
     run.write_json(file, {**dataclasses.asdict(row), "key": key})
@@ -147,12 +147,16 @@ def _rows(whole: features.Features, indices: np.ndarray) -> features.Features:
 
 
 def _regression(
-    train: features.Features, validation: features.Features, test: features.Features, metric: metrics.Metric
+    name: str,
+    train: features.Features,
+    validation: features.Features,
+    test: features.Features,
+    metric: metrics.Metric,
 ) -> logistic_regression.TransferResult:
     parts = [
         logistic_regression.LabelledFeatures(part.values, part.labels) for part in (train, validation, test)
     ]
-    with progress_bar(total=len(logistic_regression.L2_VALUES), unit=" values of l2") as bar:
+    with progress_bar(total=len(logistic_regression.L2_VALUES), desc=name, unit=" values of l2") as bar:
         return logistic_regression.transfer(*parts, metric=metric, on_progress=lambda point: bar.update())
 
 
@@ -220,17 +224,17 @@ def _figures(rows: list[Row]) -> dict[str, Any]:
 
 def _table(rows: list[Row]) -> str:
     """The rows beside ResNet-50 (1x) and (4x) of Tables B.5 and 8."""
-    lines = [f"{'data set':<32}{'metric':<16}{'test %':>8}{'l2':>10}{'paper 1x':>10}{'paper 4x':>10}"]
-    for row in rows:
-        paper = "".join(
-            f"{'-' if figure is None else format(figure, '.1f'):>10}"
-            for figure in (row.paper_1x, row.paper_4x)
-        )
-        mark = " " if row.converged else "*"
-        lines.append(f"{row.dataset:<32}{row.metric:<16}{row.test:>8.2f}{mark}{row.l2:>9.2g}{paper}")
+    columns = ["data set", "metric", "test %", "l2", "paper 1x", "paper 4x"]
+    lines = [terminal.table(columns, [_cells(row) for row in rows], left=2)]
     if not all(row.converged for row in rows):
         lines.append("* L-BFGS did not converge at every l2")
     return "\n".join(lines)
+
+
+def _cells(row: Row) -> list[str]:
+    test = f"{row.test:.2f}{' ' if row.converged else '*'}"
+    paper = ["-" if figure is None else f"{figure:.1f}" for figure in (row.paper_1x, row.paper_4x)]
+    return [row.dataset, row.metric, test, f"{row.l2:.2g}", *paper]
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from export import __main__ as export_main
+from tf_simclr.__main__ import commands
 from tf_simclr.config import flags
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -21,7 +22,7 @@ PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 def shell_lines(page: Path) -> list[str]:
     blocks = re.findall(r"^ *```\w*\n(.*?)```", page.read_text(), flags=re.DOTALL | re.MULTILINE)
     lines = [line for block in blocks for line in block.replace("\\\n", " ").splitlines()]
-    return [line for line in lines if re.search(r"\bpython -m |^make |^pip install ", line)]
+    return [line for line in lines if re.search(r"\bpython -m |^tf-simclr |^make |^pip install ", line)]
 
 
 CONTEST = (ROOT / "benchmarks" / "contest.py").read_text()
@@ -35,6 +36,8 @@ def test_the_command_is_known_with_its_flags(page: str, line: str, monkeypatch: 
     words = shlex.split(line, comments=True)
     while words and re.fullmatch(r"[A-Z_]+=.*", words[0]):
         words.pop(0)
+    if words and words[0] == "tf-simclr":
+        words[:2] = ["python", "-m", "export" if words[1] == "export" else commands()[words[1]]]
     if words[:2] == ["python", "-m"] and words[2].startswith("tf_simclr."):
         command = importlib.import_module(words[2]).COMMAND
         runs = ("--checkpoint=", "--teacher=", "--export=")
@@ -68,9 +71,8 @@ def test_no_figure_is_left_to_fill_in(page: Path) -> None:
 
 def test_readme_names_every_command() -> None:
     text = (ROOT / "README.md").read_text()
-    for path in (ROOT / "tf_simclr").glob("*.py"):
-        if "COMMAND = " in path.read_text():
-            assert f"`python -m tf_simclr.{path.stem}`" in text
+    for name in commands():
+        assert f"`python -m {'export' if name == 'export' else f'tf_simclr.{name}'}`" in text
 
 
 @pytest.mark.slow

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -35,4 +36,6 @@ def test_quickstart(tmp_path: Path) -> None:
     for model in ("encoder", "projection_head", "classifier"):
         assert list((tmp_path / "export" / model).glob("[0-9]*/saved_model.pb"))
     assert "raw pixels" in done.stdout
+    assert "All log messages before absl" not in done.stderr
+    assert not re.search(r"^I\d{4} ", done.stderr, re.M)
     assert str(tmp_path / "export") in done.stdout

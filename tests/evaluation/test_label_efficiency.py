@@ -17,7 +17,7 @@ def problem(seed: int = 0):
     return values[:60].astype(np.float32), labels[:60], values[60:].astype(np.float32), labels[60:]
 
 
-def test_rows_and_figures():
+def test_rows_and_figures(capsys):
     train, train_labels, test, test_labels = problem()
     noise = np.random.default_rng(1).normal(size=(100, 6))
     representations = {"good": (train, test), "noise": (noise[:60], noise[60:])}
@@ -32,6 +32,8 @@ def test_rows_and_figures():
         ("noise", 5, 4),
         ("noise", None, 1),
     ]
+    assert "logistic regression: 100%" in (said := capsys.readouterr().err)  # captured, so no terminal
+    assert "18/18" in said
     figures = {(row.representation, row.labels_per_class): row for row in rows}
     assert figures["good", None].mean > 85
     assert figures["good", 5].mean > figures["good", 1].mean

@@ -37,10 +37,17 @@ def test_transfer_writes_a_row_a_data_set_and_uses_its_cache(
     assert (folder["num_train"], folder["num_eval_examples"]) == (18, 6)  # validation is trained on at last
     assert 40 < digits["test"] <= 100
     assert len(list((folder_of(config) / "features").iterdir())) == 2 + 3
-    printed = capsys.readouterr().out
-    assert printed.startswith(f"transfer: digits,{name}, 8 px")
+    printed = capsys.readouterr()
+    assert printed.out.startswith(f"transfer: digits,{name}, 8 px")
+    for one in ("digits", name):  # what is captured is no terminal
+        assert f"{one}: 100%" in printed.err
     report = (folder_of(config) / "report.html").read_text()
-    for heading in ("l2 path: digits", "Predictions: digits", "confident mistakes: digits", "paper 1x"):
+    for heading in (
+        "l2 path: digits",
+        "Predictions: digits",
+        "confident mistakes: digits",
+        "<th>images trained on",
+    ):
         assert heading in report
     assert (folder_of(config) / "mistakes_digits.png").exists()
     with np.load(folder_of(config) / "predictions_digits.npz") as stored:

@@ -40,7 +40,8 @@ def texts(panel) -> list[str]:
 def test_training_curves_have_a_panel_a_column(tmp_path, figure):
     path = tmp_path / "metrics.csv"
     path.write_text(
-        "epoch,step,contrastive_loss,knn_top1,note,empty\n1,5,8.5,,a,\n2,10,7.5,61,b,\n3,15,7.0,,c,\n"
+        "epoch,step,images,contrastive_loss,knn_top1,note,empty\n"
+        "1,5,50,8.5,,a,\n2,10,100,7.5,61,b,\n3,15,150,7.0,,c,\n"
     )
     assert is_picture(plots.training_curves(path))
     panels = [panel for panel in figure().axes if panel.get_visible()]

@@ -16,13 +16,18 @@ def test_lists_are_tables_and_every_data_set_has_its_predictions(tmp_path: Path)
         "command": "transfer",
         "dataset": "a,b",
         "per_seed": [81.0, 82.345],
+        "num_eval_examples": 360,
+        "top1": None,
+        "left_out": [],
+        "knn": {"k20_weighted": 81.5},
+        "versions": {"tf_simclr": "0.1.0"},
         "transfer": [
             {"dataset": "a", "test": 91.5, "l2": 1e-6, "paper_1x": 90.6},
             {"dataset": "b", "test": 50.0, "l2": 0.1, "test_std": None},
         ],
     }
     (tmp_path / "result.json").write_text(json.dumps(result))
-    (tmp_path / "flags.cfg").write_text("--seed=0\n")
+    (tmp_path / "flags.cfg").write_text("# repeats it\n--seed=0\n--encoder=m:f(a='b=c')\n")
     labels = np.array([0, 1, 1])
     for name in "ab":
         np.savez(
@@ -34,7 +39,15 @@ def test_lists_are_tables_and_every_data_set_has_its_predictions(tmp_path: Path)
     page = write_run_report(epath.Path(tmp_path)).read_text()
     for shown in ("<h2>Transfer</h2>", "<th>paper 1x</th>", "1e-06", "90.60", "81.00, 82.34"):
         assert shown in page
-    assert page.count("&ndash;") == 3  # what a row lacks, and what is unknown
+    for words, value in (("Images tested on", 360), ("Top-1 % of k-NN: k20 weighted", "81.50")):
+        assert f'<td>{words}</td><td class="number">{value}</td>' in page
+    assert "<td>Version of: tf_simclr</td><td>0.1.0</td>" in page
+    assert "Top-1," not in page, "there is none"
+    assert "Left out" not in page
+    assert "test std" not in page, "no row has one"
+    assert page.count("&ndash;") == 1  # what the second row lacks
+    flags = "<tr><td>seed</td><td>0</td></tr>\n<tr><td>encoder</td><td>m:f(a=&#x27;b=c&#x27;)</td></tr>"
+    assert f"<thead><tr><th>flag</th><th>value</th></tr></thead>\n<tbody>\n{flags}\n</tbody>" in page
     for name in "ab":
         assert f"<h2>Predictions: {name}</h2>" in page
 

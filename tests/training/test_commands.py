@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 import tensorflow as tf
+from tensorboard.plugins.hparams import metadata
 
 from tf_simclr import evaluate, finetune, inputs, knn, label_efficiency, linear_eval, predict, pretrain, runs
 from tf_simclr.config import Config, stored
@@ -82,6 +83,27 @@ def test_tensorboard_has_what_metrics_csv_and_collapse_csv_have(pretrained: Conf
     assert shown.keys() == row.keys()
     for name, (step, value) in shown.items():
         assert (step, value) == (6, pytest.approx(float(row[name]), rel=1e-5)), name
+
+
+def test_tensorboard_has_the_evaluation_the_views_and_the_hyper_parameters(pretrained: Config) -> None:
+    folder = Path(pretrained.run.model_dir)
+    (events,) = (folder / "logs" / "evaluation").glob("events.*")
+    shown = {
+        value.tag: (event.step, value)
+        for event in tf.compat.v1.train.summary_iterator(str(events))
+        for value in event.summary.value
+    }
+    result = result_of(pretrained)
+    for name in ("top1", "top5", "mean_per_class"):
+        step, value = shown[f"evaluation/{name}"]
+        assert (step, float(tf.make_ndarray(value.tensor))) == (6, pytest.approx(result[name]))
+    picture = tf.io.decode_png(tf.make_ndarray(shown["views"][1].tensor)[2])
+    np.testing.assert_array_equal(picture, tf.io.decode_png((folder / "views.png").read_bytes(), channels=3))
+    stored = shown[metadata.SESSION_START_INFO_TAG][1].metadata.plugin_data.content
+    parameters = metadata.parse_session_start_info_plugin_data(stored).hparams
+    assert parameters["train_batch_size"].number_value == 64
+    assert parameters["use_flip"].bool_value is False
+    assert parameters["dataset"].string_value == "digits"
 
 
 @pytest.mark.slow
@@ -208,7 +230,7 @@ def test_knn_names_the_k_that_was_used(tiny: Make, pretrained: Config) -> None:
     result = result_of(config)
     assert result["knn_k"] == [3, 1437]  # all that digits has
     assert list(result["knn"]) == ["k3_weighted", "k3_plain", "k1437_weighted", "k1437_plain"]
-    assert "k1437_weighted" in (Path(config.run.model_dir) / "report.html").read_text()
+    assert "k1437 weighted" in (Path(config.run.model_dir) / "report.html").read_text()
 
 
 @pytest.mark.slow
@@ -237,9 +259,10 @@ def test_label_efficiency_compares_four_contestants(
     result = result_of(config)
     assert len(result["mean_and_std"]) == 8
     assert result["top1"] == pytest.approx(result["mean_and_std"]["pretrained, all"][0], abs=0.01)
-    table = capsys.readouterr().out
+    printed = capsys.readouterr()
     for name in ("pretrained", "untrained", "raw pixels", "from scratch"):
-        assert name in table
+        assert name in printed.out
+    assert "from scratch: 100%" in printed.err
 
 
 def test_preview_views_writes_a_picture_and_trains_nothing(tiny: Make, tmp_path: Path) -> None:

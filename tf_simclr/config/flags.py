@@ -9,7 +9,7 @@ from typing import Any
 
 from absl import flags
 
-from tf_simclr import methods
+from tf_simclr import methods, shipped
 from tf_simclr.config import config as config_lib
 from tf_simclr.config.config import Config
 from tf_simclr.config.exported import exported_config
@@ -44,6 +44,13 @@ class Command:
         return (*self.groups, *self.found)
 
 
+class _FlagValues(flags.FlagValues):
+    """absl's, whose flagfiles, nested ones too, may be shipped ones."""
+
+    def _get_flag_file_lines(self, filename: str, parsed_file_stack: list[str] | None = None) -> list[str]:
+        return super()._get_flag_file_lines(shipped.find(filename), parsed_file_stack)
+
+
 def _flagfiles_first(arguments: Sequence[str]) -> list[str]:
     """absl lets the last word win: flagfiles go first, so that the command line overrides them."""
     files: list[str] = []
@@ -62,7 +69,7 @@ def define_flags(command: Command, method: str = methods.DEFAULT) -> flags.FlagV
     Raises:
         UsageError: there is no such method, or an option of it has the name of another flag.
     """
-    values = flags.FlagValues()
+    values = _FlagValues()
     kind = methods.find(method)
     published = kind.defaults if "method" in command.groups else {}
     options = list(_options(command, kind))
@@ -131,7 +138,7 @@ def parse(command: Command, arguments: Sequence[str]) -> tuple[flags.FlagValues,
 
 def _method(words: Sequence[str]) -> str:
     """What the last --method says, which decides what further flags there are."""
-    values = flags.FlagValues()
+    values = _FlagValues()
     _define(values, "method", methods.DEFAULT, {"help": ""}, "method")
     values.set_gnu_getopt(True)
     values(list(words), known_only=True)

@@ -9,6 +9,7 @@ import numpy as np
 
 from tf_simclr.data.labels import choose_labelled
 from tf_simclr.evaluation.logistic_regression import LabelledFeatures, SoftmaxRegression
+from tf_simclr.progress import progress_bar
 
 # Features have mean squared norm 1 here. On the digits' pixels any l2 from 0.005 to 0.5 is within 1.4
 # points of the best at 1, 2, 5 labels a class and all.
@@ -61,26 +62,27 @@ def label_efficiency(
     Returns:
       A row for each representation and each number of labels, in the order given.
     """
+    draws = [(number, range(1 if number is None else num_draws)) for number in labels_per_class]
+    total = len(representations) * sum(len(seeds) for _, seeds in draws)
     rows = []
-    for name, features in representations.items():
-        train, test = _scale(*features)
-        for per_class in labels_per_class:
-            draws = [None] if per_class is None else range(num_draws)
-            accuracies = []
-            for draw in draws:
-                chosen = (
-                    slice(None)
-                    if draw is None
-                    else choose_labelled(train_labels, per_class=per_class, seed=draw)
-                )
-                accuracies.append(
-                    _accuracy(
-                        LabelledFeatures(train[chosen], train_labels[chosen]),
-                        LabelledFeatures(test, test_labels),
-                    )
-                )
-            rows.append(LabelEfficiency(name, per_class, np.array(accuracies)))
+    with progress_bar(total=total, desc="logistic regression", unit=" draws") as bar:
+        for name, features in representations.items():
+            train, test = _scale(*features)
+            for per_class, seeds in draws:
+                accuracies = []
+                for seed in seeds:
+                    chosen = _chosen(train_labels, per_class, seed)
+                    few = LabelledFeatures(train[chosen], train_labels[chosen])
+                    accuracies.append(_accuracy(few, LabelledFeatures(test, test_labels)))
+                    bar.update()
+                rows.append(LabelEfficiency(name, per_class, np.array(accuracies)))
     return rows
+
+
+def _chosen(labels: np.ndarray, per_class: int | None, seed: int) -> slice | np.ndarray:
+    if per_class is None:
+        return slice(None)
+    return choose_labelled(labels, per_class=per_class, seed=seed)
 
 
 def linear_accuracy(train: LabelledFeatures, test: LabelledFeatures) -> float:

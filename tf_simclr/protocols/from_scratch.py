@@ -13,6 +13,7 @@ from tf_simclr.data import Source
 from tf_simclr.errors import Diverged
 from tf_simclr.evaluation.label_efficiency import LabelEfficiency
 from tf_simclr.evaluation.metrics import top_k_accuracy
+from tf_simclr.progress import progress_bar
 from tf_simclr.runs import build
 
 NAME = "from scratch"
@@ -30,20 +31,22 @@ def from_scratch(
     fresh = [variable.numpy() for variable in _state(model)]
     logits = tf.function(model)
     test_batches = list(inputs.evaluation_batches(config.data, test))
+    draws = [(number, range(num_draws if number else 1)) for number in labels_per_class]
     rows = []
-    for number in labels_per_class:
-        draws = range(num_draws if number else 1)
-        accuracies = []
-        for seed in draws:
-            for variable, value in zip(_state(model), fresh, strict=True):
-                variable.assign(value)
-            batches = inputs.training_batches(config.replace(seed=seed), _draw(train, number, seed))(0)
-            model.watch().allow(config.optimization.skip_nonfinite_steps)
-            model.fit(batches, steps_per_epoch=steps.total, verbose=0)
-            _require_finite(model)
-            scores = np.concatenate([logits(batch["image"]) for batch in test_batches])
-            accuracies.append(top_k_accuracy(scores, test.labels(), 1))
-        rows.append(LabelEfficiency(NAME, number, np.array(accuracies)))
+    with progress_bar(total=sum(len(seeds) for _, seeds in draws), desc=NAME, unit=" trainings") as bar:
+        for number, seeds in draws:
+            accuracies = []
+            for seed in seeds:
+                for variable, value in zip(_state(model), fresh, strict=True):
+                    variable.assign(value)
+                batches = inputs.training_batches(config.replace(seed=seed), _draw(train, number, seed))(0)
+                model.watch().allow(config.optimization.skip_nonfinite_steps)
+                model.fit(batches, steps_per_epoch=steps.total, verbose=0)
+                _require_finite(model)
+                scores = np.concatenate([logits(batch["image"]) for batch in test_batches])
+                accuracies.append(top_k_accuracy(scores, test.labels(), 1))
+                bar.update()
+            rows.append(LabelEfficiency(NAME, number, np.array(accuracies)))
     return rows
 
 

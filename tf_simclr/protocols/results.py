@@ -6,6 +6,7 @@ import time
 from typing import Any
 
 from tf_simclr.inputs import bad_images
+from tf_simclr.reports import summaries
 from tf_simclr.reports.run_report import write_run_report
 from tf_simclr.runs import ledger
 from tf_simclr.runs.folder import RunFolder
@@ -15,9 +16,9 @@ MUCH = 2.0  # points between top-1 and balanced accuracy
 
 
 def conclude(run: RunFolder, steps: int, speed: Speed | None = None, **values: Any) -> dict[str, Any]:
-    """Writes result.json and report.html, prints the summary line, and returns what result.json says.
+    """Writes result.json, report.html and TensorBoard's summaries, prints the summary line.
 
-    The folder is free for another process from then on.
+    Returns what result.json says. The folder is free for another process from then on.
     """
     if speed is None:  # an evaluation: its time is all that has passed, loading included
         seconds = time.perf_counter() - run.opened
@@ -26,6 +27,7 @@ def conclude(run: RunFolder, steps: int, speed: Speed | None = None, **values: A
     recorded["bad_images"] = bad_images.write(run.path, run.config.run.model_dir)
     result = run.write_result(steps=steps, **_timing(run, speed), **values, **recorded)
     report = write_run_report(run.path)
+    summaries.write(run.path, result)
     run.release()
     print(f"{run.config.command}: {_summary(result)}; {report}")
     return result

@@ -19,6 +19,7 @@ from tf_simclr.errors import Diverged, UsageError, naming
 from tf_simclr.files import write_whole
 from tf_simclr.inputs import labelled, splits
 from tf_simclr.protocols import predictions, results
+from tf_simclr.reports import terminal
 from tf_simclr.runs.folder import RunFolder
 
 Row = dict[str, Any]
@@ -113,11 +114,11 @@ def _best(rows: list[Row]) -> Row:
 
 
 def _table(rows: list[Row], metric: str) -> str:
-    lines = [f"{'learning rate':>14}{'weight decay':>14}  validation {metric}, %"]
+    cells = []
     for row in rows:
         figure = "diverged" if row["validation"] is None else f"{row['validation']:.2f}"
-        lines.append(f"{row['learning_rate']:>14g}{row['weight_decay']:>14g}  {figure}")
-    return "\n".join(lines)
+        cells.append([f"{row['learning_rate']:g}", f"{row['weight_decay']:g}", figure])
+    return terminal.table(["learning rate", "weight decay", f"validation {metric}, %"], cells, left=0)
 
 
 def _conclude(

@@ -22,6 +22,7 @@ from tf_simclr.reports.style import tidy as _tidy
 from tf_simclr.reports.style import to_png as _png
 
 MOST_POINTS = 1000  # t-SNE takes about 3 s a panel
+_LENGTHS = ("epoch", "step", "images")
 MOST_NAMES = 30  # classes whose names still fit beside a picture
 
 
@@ -30,13 +31,13 @@ def training_curves(
 ) -> bytes:
     """Each column of a run's `metrics.csv` over its epochs (or steps), a small panel each.
 
-    Empty cells are gaps; columns without any number are left out. Columns of the same name in `held_out_csv`
-    are dashed beside them, over steps.
+    Empty cells are gaps; columns without any number are left out, and the images, a multiple of the steps.
+    Columns of the same name in `held_out_csv` are dashed beside them, over steps.
     """
     columns = _columns(metrics_csv)
     held_out = _columns(held_out_csv) if held_out_csv is not None else {}
     axis = next((name for name in ("epoch", "step") if name in columns), None)
-    shown = {n: v for n, v in columns.items() if n not in ("epoch", "step") and np.isfinite(v).any()}
+    shown = {n: v for n, v in columns.items() if n not in _LENGTHS and np.isfinite(v).any()}
     figure, axes = _panels(max(1, len(shown)), width=3.2, height=2.3, across=3)
     for panel, (number, (name, values)) in zip(axes, enumerate(shown.items()), strict=False):
         finite = np.isfinite(values)

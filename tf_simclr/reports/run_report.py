@@ -10,7 +10,7 @@ import numpy as np
 from etils import epath
 
 from tf_simclr.evaluation.confident_mistakes import most_confident_mistakes
-from tf_simclr.reports import plots
+from tf_simclr.reports import given_flags, plots, words
 from tf_simclr.reports.page import Picture, Section, Table, write_report
 
 PICTURES = (
@@ -30,6 +30,7 @@ CURVES = (
 )
 HELD_OUT = "held_out.csv"
 MOST_CLASSES = 30
+_NOTHING: tuple[Any, ...] = (None, "", [], {})
 
 
 def write_run_report(folder: epath.Path) -> epath.Path:
@@ -42,7 +43,7 @@ def write_run_report(folder: epath.Path) -> epath.Path:
     sections = [Section("Result", [_result_table(result)])]
     for name, value in result.items():
         if _is_table(value):
-            sections.append(Section(name.replace("_", " ").capitalize(), [_rows_table(value)]))
+            sections.append(Section(words.heading(name), [_rows_table(value)]))
     if (folder / "metrics.csv").exists():
         sections.append(Section("Training", [_training(folder)]))
     for name, caption in CURVES:
@@ -56,7 +57,7 @@ def write_run_report(folder: epath.Path) -> epath.Path:
     for path in sorted(folder.glob("l2_path_*.png")):
         caption = f"Validation metric along the l2 path: {path.stem.removeprefix('l2_path_')}"
         sections.append(Section(caption, [Picture(path.read_bytes(), caption)]))
-    sections.append(Section("Flags", [(folder / "flags.cfg").read_text().replace("\n", " ")]))
+    sections.append(Section("Flags", [Table(["flag", "value"], list(given_flags.read(folder).items()))]))
     path = folder / "report.html"
     write_report(path, f"{result['command']}: {result['dataset']}", sections)
     return path
@@ -79,16 +80,18 @@ def _training(folder: epath.Path) -> Picture:
 
 
 def _result_table(result: dict[str, Any]) -> Table:
-    """All but the lists of rows, which have tables of their own."""
-    rows = [
-        [name, value]
-        for name, value in result.items()
-        if not isinstance(value, dict) and not _is_table(value)
-    ]
+    """What is known, but for the lists of rows, which have tables of their own."""
+    rows: list[tuple[str, Any]] = []
     for name, value in result.items():
         if isinstance(value, dict):
-            rows += [[f"{name}: {key}", inner] for key, inner in value.items()]
-    return Table(["", ""], rows)
+            rows += [(f"{words.heading(name)}: {_inner(name, key)}", inner) for key, inner in value.items()]
+        elif not _is_table(value):
+            rows.append((words.heading(name), value))
+    return Table(["", ""], [row for row in rows if row[1] not in _NOTHING])
+
+
+def _inner(name: str, key: str) -> str:
+    return key if name == "versions" else words.of(key)
 
 
 def _is_table(value: Any) -> bool:
@@ -96,10 +99,9 @@ def _is_table(value: Any) -> bool:
 
 
 def _rows_table(rows: list[dict[str, Any]]) -> Table:
-    columns = list(dict.fromkeys(name for row in rows for name in row))
-    return Table(
-        [name.replace("_", " ") for name in columns], [[row.get(name) for name in columns] for row in rows]
-    )
+    """A column for each key that some row has a value of."""
+    columns = list(dict.fromkeys(name for row in rows for name in row if row[name] not in _NOTHING))
+    return Table([words.of(name) for name in columns], [[row.get(name) for name in columns] for row in rows])
 
 
 def _predictions(path: epath.Path) -> list[Section]:

@@ -21,6 +21,7 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
+from tf_simclr import shipped
 from tf_simclr.errors import UsageError
 
 PICTURES = ("bars", "heat map", "lines", "none")
@@ -72,7 +73,7 @@ def read(folders: str) -> list[Table]:
         UsageError: no folder, a table without rows, a file that does not read, two tables or two rows of one
             name.
     """
-    paths = [Path(part.strip()) for part in folders.split(",") if part.strip()]
+    paths = [Path(shipped.find(part.strip())) for part in folders.split(",") if part.strip()]
     if not paths:
         raise UsageError("--table is required: a folder of flagfiles, as flags/paper_cpu/table5")
     tables = [_read_table(path) for path in paths]
