@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tests.small_runs import Make, assert_same_run, folder_of, result_of, rows_of, weights_of, write_images
+from tests.small_runs import Make, assert_same_run, folder_of, result_of, rows_of, weights_of
 from tf_simclr import data, inputs, open_set, runs
 from tf_simclr.config import Config
 from tf_simclr.errors import Interrupted, UsageError
@@ -137,7 +137,6 @@ def test_a_class_is_added_to_what_the_run_knows(
 def test_mistakes_are_one_line(
     tiny: Make, known: Config, pretrained: Config, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    write_images(tmp_path / "data", {"train": 1, "test": 1})
     base, seven = f"--checkpoint={known.run.model_dir}", "--known_classes=0,1,2,3,4,5,6"
     cases = [
         (["--known_classes=0,1,eleven"], "--known_classes: --dataset=digits has no class 'eleven'"),
@@ -165,24 +164,26 @@ def test_mistakes_are_one_line(
     assert not (tmp_path / "run").exists()
 
 
-def test_a_world_without_unknowns_to_fit_by_is_refused(tmp_path: Path) -> None:
-    """Class 2 has a single training image, which cannot be held out."""
+def test_a_world_without_unknowns_to_fit_by_is_refused() -> None:
+    """Of class 2 four images can be held out, one short of what a fit takes."""
 
-    def source(labels: list[int]) -> data.Source:
-        ids = [str(number) for number in range(len(labels))]
+    def source(*counts: int) -> data.Source:
+        labels = np.repeat(range(3), counts)
         images = [tf.io.encode_png(np.zeros([2, 2, 3], np.uint8)).numpy()] * len(labels)
-        return data.records.MemorySource(
-            "made", "train", "1", ("a", "b", "c"), images=images, labels=labels, ids=ids
-        )
+        ids = [f"{label} {number}" for number, label in enumerate(labels)]
+        names = ("a", "b", "c")
+        return data.records.MemorySource("made", "train", "1", names, images=images, labels=labels, ids=ids)
 
-    test = source([0, 1, 2])
-    with pytest.raises(UsageError, match=r"--train_split=train: no image of an unknown class"):
-        known_classes.world(source([0, 0, 1, 1, 2]), test, [0, 1], [2], seed=0)
-    world = known_classes.world(source([0, 0, 1, 1, 2, 2]), test, [1, 0], [2], seed=0)
-    assert [part.num_examples for part in world] == [2, 2, 1, 2, 1]
+    test = source(1, 1, 1)
+    with pytest.raises(UsageError, match="4 images of unknown classes in split 'train' are held out to fit"):
+        known_classes.world(source(50, 50, 40), test, [0, 1], [2], seed=0)
+    world = known_classes.world(source(30, 20, 50), test, [1, 0], [2], seed=0)
+    assert [part.num_examples for part in world] == [45, 5, 5, 2, 1]
     assert world.train.class_names == ("b", "a")
+    assert {name[0] for name in world.train.names()} == {"0", "1"}
     np.testing.assert_array_equal(world.test_known.labels(), [1, 0])
     np.testing.assert_array_equal(world.test_unknown.labels(), [-1])
-    with pytest.raises(UsageError, match="--exemplars=2: class 'b' has 1"):
-        adding.exemplars(world.train, 2, seed=0)
-    assert adding.exemplars(world.train, 0, seed=0).names() == [world.train.names()[i] for i in (0,)]
+    with pytest.raises(UsageError, match="--exemplars=19: class 'b' has 18"):
+        adding.exemplars(world.train, 19, seed=0)
+    np.testing.assert_array_equal(adding.exemplars(world.train, 0, seed=0).labels(), [1] * 27)
+    np.testing.assert_array_equal(np.bincount(adding.exemplars(world.train, 9, seed=0).labels()), [9, 9])

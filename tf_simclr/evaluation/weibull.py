@@ -6,11 +6,11 @@ from typing import NamedTuple
 
 import numpy as np
 from scipy.special import logsumexp
-from scipy.stats import weibull_min
+from scipy.stats import FitError, weibull_min
 
 from tf_simclr.errors import UsageError
 
-LEAST = 5  # images that three numbers can be fitted to
+LEAST = 5  # images that three numbers are fitted to
 
 Parameters = tuple[float, float, float]
 
@@ -44,17 +44,21 @@ def fit(known: np.ndarray, unknown: np.ndarray) -> Weibulls:
     """The distributions of held-out energies, [n] of known and [m] of unknown images, by maximum likelihood.
 
     Raises:
-        UsageError: there are too few, or all are the same.
+        UsageError: none fits, as where all energies are the same.
     """
     return Weibulls(_fitted(known, "known"), _fitted(unknown, "unknown"))
 
 
 def _fitted(energies: np.ndarray, what: str) -> Parameters:
-    if len(energies) < LEAST or np.ptp(energies) == 0:
+    try:
+        with np.errstate(all="ignore"):
+            fitted = np.array(weibull_min.fit(-energies)) if np.ptp(energies) else np.array(np.nan)
+    except FitError:
+        fitted = np.array(np.nan)
+    if not np.isfinite(fitted).all():
         raise UsageError(
-            f"--train_split: {len(energies)} images of {what} classes are held out, of "
-            f"{len(np.unique(energies))} different energies; a Weibull takes {LEAST} and more that differ: "
-            "give more images, or train longer"
+            f"--train_split: no Weibull fits the energies of the {len(energies)} held-out images of {what} "
+            f"classes, {len(np.unique(energies))} of which differ; give more images, or train longer"
         )
-    shape, location, scale = weibull_min.fit(-energies)
-    return float(shape), float(location), float(scale)
+    shape, location, scale = fitted.tolist()
+    return shape, location, scale

@@ -10,6 +10,7 @@ import numpy as np
 from tf_simclr.data import Source
 from tf_simclr.data.records import UNLABELLED, IndexedSource
 from tf_simclr.errors import UsageError
+from tf_simclr.evaluation import weibull
 from tf_simclr.inputs import labelled
 
 MOST_NAMED = 20  # classes that a mistake lists
@@ -64,36 +65,40 @@ def world(train: Source, test: Source, known: Sequence[int], unknowns: Sequence[
     The unknown classes' other training images are not used at all.
 
     Raises:
-        UsageError: there is no unknown image to fit by, or none of either kind to test on.
+        UsageError: there are too few images of either kind to fit by, or none to test on.
     """
     train, validation = labelled.hold_out(train, seed)
     others = [number for number in range(test.num_classes) if number not in known]
     return OpenWorld(
-        _of_known(train, known, "train_split"),
-        _of_known(validation, known, "train_split"),
-        _of_unknown(validation, unknowns, "train_split"),
-        _of_known(test, known, "eval_split"),
-        _of_unknown(test, others, "eval_split"),
+        _of_known(train, known),
+        _of_known(validation, known, weibull.LEAST),
+        _of_unknown(validation, unknowns, weibull.LEAST),
+        _of_known(test, known),
+        _of_unknown(test, others),
     )
 
 
-def _of_known(source: Source, known: Sequence[int], flag: str) -> IndexedSource:
-    part = _of(source, known, f"--{flag}={source.split}: no image of a known class")
+def _of_known(source: Source, known: Sequence[int], least: int = 1) -> IndexedSource:
+    part = _of(source, known, least, "known")
     number = {old: new for new, old in enumerate(known)}
     labels = np.array([number[label] for label in part.labels()])
     return part.with_classes(labels, [source.class_names[old] for old in known])
 
 
-def _of_unknown(source: Source, unknowns: Sequence[int], flag: str) -> IndexedSource:
-    part = _of(source, unknowns, f"--{flag}={source.split}: no image of an unknown class")
+def _of_unknown(source: Source, unknowns: Sequence[int], least: int = 1) -> IndexedSource:
+    part = _of(source, unknowns, least, "unknown")
     return part.with_classes(np.full(part.num_examples, UNLABELLED), ())
 
 
-def _of(source: Source, classes: Sequence[int], missing: str) -> IndexedSource:
+def _of(source: Source, classes: Sequence[int], least: int, what: str) -> IndexedSource:
     """The images of the classes; those of a stream are then in memory, still encoded."""
     rows = np.flatnonzero(np.isin(source.labels(), classes))
-    if not len(rows):
-        raise UsageError(f"{missing} can be held out or tested on; give more images of each class")
+    if len(rows) < least:
+        use = "are held out to fit a Weibull by" if least > 1 else "are there"
+        raise UsageError(
+            f"--dataset={source.name}: {len(rows)} images of {what} classes in split {source.split!r} {use}, "
+            f"of {least} needed; give more images of each class"
+        )
     part = source.subset(rows)
     assert isinstance(part, IndexedSource)
     return part
