@@ -39,9 +39,10 @@ COMMAND = Command(
 
 def open_set(config: Config) -> dict[str, Any]:
     """Trains on the known classes, or on one more, and tests on all; returns result.json."""
-    strategy = strategies.set_up(config)
-    base = adding.base_of(config) if config.open_set.add_class else None
-    config = config if base is None else adding.as_base(config, base)
+    adds = bool(config.open_set.add_class)
+    config = adding.as_base(config) if adds else config
+    strategy = strategies.set_up(config)  # before the first tensor, where several workers must meet
+    base = runs.load_run(config.checkpoints.checkpoint) if adds else None
     world = _world(config, base)
     config = inputs.with_fitting_batch(config, world.train.num_examples)
     run = runs.RunFolder.open(config, COMMAND)

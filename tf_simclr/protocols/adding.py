@@ -12,7 +12,7 @@ import numpy as np
 import tensorflow as tf
 
 from tf_simclr import data, inputs, runs
-from tf_simclr.config import Config
+from tf_simclr.config import Config, stored
 from tf_simclr.data import Source
 from tf_simclr.data.records import IndexedSource
 from tf_simclr.errors import UsageError, naming
@@ -25,28 +25,23 @@ from tf_simclr.runs import prefixes
 _QUEUES = "model/clusters/{}/.ATTRIBUTES/VARIABLE_VALUE"
 
 
-def base_of(config: Config) -> runs.LoadedRun:
-    """The run of --checkpoint that is to learn the class.
+def as_base(config: Config) -> Config:
+    """With the images, draws and features of the run of --checkpoint: what it held out stays so.
 
     Raises:
         UsageError: it is no run of open_set, or of another data set.
     """
-    base, checkpoint = runs.load_run(config.checkpoints.checkpoint), config.checkpoints.checkpoint
-    if base.config.command != "open_set":
+    checkpoint = config.checkpoints.checkpoint
+    own = stored.stored_config(checkpoint)
+    if own.command != "open_set":
         raise UsageError(
-            f"--add_class: --checkpoint={checkpoint} is a run of {base.config.command}; give one of open_set"
+            f"--add_class: --checkpoint={checkpoint} is a run of {own.command}; give one of open_set"
         )
-    if base.config.data.dataset != config.data.dataset:
+    if own.data.dataset != config.data.dataset:
         raise UsageError(
             f"--dataset={config.data.dataset}: the run of --checkpoint={checkpoint} is of "
-            f"{base.config.data.dataset}, and so is the class of --add_class; leave it out"
+            f"{own.data.dataset}, and so is the class of --add_class; leave it out"
         )
-    return base
-
-
-def as_base(config: Config, base: runs.LoadedRun) -> Config:
-    """With the images, draws and features of the run that is added to: what it held out stays so."""
-    own = base.config
     return config.replace(
         train_split=own.data.train_split,
         seed=own.run.seed,
