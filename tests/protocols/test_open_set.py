@@ -77,7 +77,7 @@ def test_what_is_reported_is_what_is_kept(known: Config) -> None:
 
 
 def test_clustering_begins_when_it_is_asked_to(known: Config) -> None:
-    weights, (row,) = weights_of(folder_of(known)), rows_of(folder_of(known) / "metrics.csv")
+    weights, (*_, row) = weights_of(folder_of(known)), rows_of(folder_of(known) / "metrics.csv")
     np.testing.assert_array_equal(weights[KEPT.format("moves")], [3] * 4)  # after steps 2, 4 and 6
     assert weights[KEPT.format("features")].shape[:2] == (4, 5)
     assert weights[KEPT.format("pushed")].sum() == 6 * 64
