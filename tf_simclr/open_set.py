@@ -57,7 +57,7 @@ def open_set(config: Config) -> dict[str, Any]:
     _print_world(world)
 
     speed = training.fit(model, inputs.training_batches(config, world.train, model.num_uniforms), steps, run)
-    found = identification.identify(run, model, world)
+    found = {"known_classes": list(world.train.class_names), **identification.identify(run, model, world)}
     if base is not None:
         found |= adding.before_and_after(config, base.logits, model, world.test_known)
     return results.conclude(run, steps.total, speed, num_labels=world.train.num_examples, **found)
