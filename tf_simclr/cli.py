@@ -108,6 +108,8 @@ def _require_complete(command: Command, config: Config) -> None:
         config.require_model_dir()
     if "distillation" in command.groups:
         config.require_teacher()
+    if "open_set" in command.groups:
+        config.require_known_classes()
     if not config.transfers.datasets and "imported" not in command.groups:
         config.require_dataset()
     if "labels" in command.groups:

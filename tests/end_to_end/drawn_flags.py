@@ -21,7 +21,7 @@ from tf_simclr.options import LEAST
 
 COMMANDS = ["pretrain", "linear_eval", "finetune", "evaluate", "knn", "label_efficiency", "import_official"]
 COMMANDS += ["transfer", "embed", "doctor", "distill", "predict", "search", "figures", "transformation_probe"]
-COMMANDS += ["reproduce", "export"]
+COMMANDS += ["reproduce", "export", "open_set"]
 KINDS = [
     (command, method)
     for command in COMMANDS
@@ -124,6 +124,9 @@ PLAIN: dict[str, list[Any]] = {  # where the rules allow what is large, slow or 
     "predictor_layers": [0, 1, 2],
     "predictor_hidden_dim": [0, 4],
     "objective": ["nt_xent", "nt_logistic", "margin_triplet(margin=0.5)", "n_pair", "triplet", "max_margin"],
+    "known_classes": ["0,1,2", "3,4,5,6"],
+    "validation_unknowns": ["", "7", "8,9"],
+    "add_class": ["", "", "", "9"],
     "preview_views": ["", "", "", "views.png"],
     "cache_dir": ["", "", "", "cache"],
     "model_dir": [],

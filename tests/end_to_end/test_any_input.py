@@ -108,6 +108,7 @@ def _settled() -> dict[str, dict[str, Any]]:
     found["predict"] = {**found["predict"], "dataset": "digits", "output": "out.csv"}
     found["distill"] = {**SMALL, "teacher": "classifier"}
     del found["distill"]["proj_out_dim"]  # a student's head is its teacher's
+    found["open_set"] = {**SMALL, "known_classes": "0,1,2"}
     found["reproduce"] = {"table": "rows", "report_only": True}
     found["export"] = {"checkpoint": "run", "output_dir": "exports"}
     found["import_official"] = {"source": "official/model.ckpt-3", "image_size": 8}

@@ -56,6 +56,7 @@ class Config:
     preview: groups.Preview = field(default_factory=groups.Preview)
     labels: groups.Labels = field(default_factory=groups.Labels)
     distillation: groups.Distillation = field(default_factory=groups.Distillation)
+    open_set: groups.OpenSet = field(default_factory=groups.OpenSet)
     draws: groups.Draws = field(default_factory=groups.Draws)
     freezing: groups.Freezing = field(default_factory=groups.Freezing)
     selection: groups.Selection = field(default_factory=groups.Selection)
@@ -125,6 +126,16 @@ class Config:
         """UsageError where --teacher is missing."""
         if not self.distillation.teacher:
             raise UsageError("--teacher is required: a run with a classifier, as finetune leaves it")
+
+    def require_known_classes(self) -> None:
+        """UsageError where --known_classes is missing, or what --add_class adds to."""
+        if self.open_set.add_class and not self.checkpoints.checkpoint:
+            raise UsageError("--add_class goes with --checkpoint, the run of open_set that is to learn it")
+        if not (self.open_set.known_classes or self.open_set.add_class):
+            raise UsageError(
+                "--known_classes is required: names or numbers of the classes to train on, such as 0,1,2; "
+                "the others are unknown"
+            )
 
     def require_dataset(self) -> None:
         """UsageError where --dataset is missing."""

@@ -339,6 +339,51 @@ class Distillation:
 
 
 @dataclasses.dataclass(frozen=True)
+class OpenSet:
+    """open set"""
+
+    known_classes: str = option(
+        "", "classes to train on, names or numbers between commas; the others are unknown", distinct=True
+    )
+    validation_unknowns: str = option(
+        "",
+        "unknown classes of which a tenth of the training images is held out, to fit what unknown means; "
+        "empty: all",
+        distinct=True,
+    )
+    clustering_weight: float = option(
+        0.1, "weight of the contrastive clustering (authors' code: 0.1); 0: none", minimum=0, maximum=1e6
+    )
+    clustering_margin: float = option(
+        10.0, "distance from which on another class's prototype does not repel", minimum=0, maximum=1e6
+    )
+    clustering_norm: float = option(
+        2.0, "p of the distance's norm; 2: Euclid's (authors' code: 10, at margin 2)", minimum=1, maximum=64
+    )
+    features_per_class: int = option(
+        20, "latest features of a class that its prototype follows", minimum=1, maximum=65_536
+    )
+    clustering_start_step: int = option(
+        1000, "step after which there are prototypes, and clustering", minimum=1
+    )
+    prototype_steps: int = option(3000, "steps between moves of the prototypes", minimum=1)
+    prototype_momentum: float = option(
+        0.99, "share that a prototype keeps when it moves", minimum=0, maximum=1
+    )
+    energy_temperature: float = option(
+        1.0, "temperature of the energy (authors' code: 1.5 in the fits, 1 in tests)", **TEMPERATURES
+    )
+    add_class: str = option(
+        "", "unknown class, name or number, that the run of --checkpoint learns, by --exemplars"
+    )
+    exemplars: int = option(
+        50,
+        "images a class, of the old and the new, that --add_class trains on; 0: all of the new one alone",
+        minimum=0,
+    )
+
+
+@dataclasses.dataclass(frozen=True)
 class Draws:
     """draws of the labels"""
 

@@ -183,9 +183,8 @@ class IndexedSource(Source):
         ids: Sequence[str] | Sequence[bytes],
     ):
         super().__init__(name, split, version, len(ids), class_names)
-        self._labels = np.asarray(labels, np.int64)
+        self._label(np.asarray(labels))
         with tf.device("CPU:0"):
-            self._label_tensor = tf.constant(self._labels)
             self._ids = tf.constant(list(ids))
 
     def tickets(self) -> tf.data.Dataset:
@@ -231,12 +230,23 @@ class IndexedSource(Source):
     def with_labels_at(self, indices: np.ndarray) -> Source:
         part = copy.copy(self)
         part.version = _subset_version(self, indices)
-        part._labels = np.where(_kept(self, indices), self._labels, UNLABELLED)
-        with tf.device("CPU:0"):
-            part._label_tensor = tf.constant(part._labels)
+        part._label(np.where(_kept(self, indices), self._labels, UNLABELLED))
         return part
 
-    def subset(self, indices: np.ndarray) -> Source:
+    def with_classes(self, labels: np.ndarray, class_names: Sequence[str]) -> IndexedSource:
+        """The same images with other labels (int [n], -1 for none), which number `class_names`."""
+        part = copy.copy(self)
+        part.version = _subset_version(self, labels)
+        part.class_names, part.num_classes = tuple(class_names), len(class_names)
+        part._label(labels)
+        return part
+
+    def _label(self, labels: np.ndarray) -> None:
+        self._labels = np.asarray(labels, np.int64)
+        with tf.device("CPU:0"):
+            self._label_tensor = tf.constant(self._labels)
+
+    def subset(self, indices: np.ndarray) -> IndexedSource:
         return SubsetSource(self, indices)
 
 

@@ -7,6 +7,7 @@ from typing import Any
 
 from tf_simclr.models.classifier import Classifier
 from tf_simclr.models.distillation import Distillation
+from tf_simclr.models.open_set import OpenSet
 from tf_simclr.models.pretraining import Pretraining
 from tf_simclr.models.simclr import SimCLR
 from tf_simclr.networks import BatchNorm, LinearClassifier, ProjectionHead, ResNet, applications
@@ -16,6 +17,7 @@ __all__ = [
     "Classifier",
     "Distillation",
     "LinearClassifier",
+    "OpenSet",
     "Pretraining",
     "ProjectionHead",
     "ResNet",

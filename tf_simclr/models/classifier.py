@@ -119,27 +119,36 @@ class Classifier(Model):
         images, labels = self.augmented(batch), batch["label"]
         targets = self.targets(images)
         with tf.GradientTape() as tape:
-            logits = self(images, training=True)  # [b, C]
-            objective = self.objective(logits, labels, targets)
+            outputs = self.forward(images, training=True)
+            objective = self.objective(outputs, labels, targets)
             if self.l2:
                 objective += replica_share(kernels_l2(kernels(self), self.l2))
             objective += layer_losses([self], objective.dtype)
         finite.minimize(self, objective, tape)
-        return self.measured(labels, logits, targets)
+        figures = self.measured(labels, outputs, targets)
+        self.after_step(labels, outputs)
+        return figures
 
     def targets(self, images: tf.Tensor) -> tf.Tensor | None:
         """What the logits are compared with beside the labels; here nothing."""
         return None
 
-    def objective(self, logits: tf.Tensor, labels: tf.Tensor, targets: tf.Tensor | None) -> tf.Tensor:
+    def forward(self, images: tf.Tensor, training: bool) -> Any:
+        """What `objective`, `measured` and `after_step` take; here the logits [b, C]."""
+        return self(images, training=training)
+
+    def objective(self, outputs: Any, labels: tf.Tensor, targets: tf.Tensor | None) -> tf.Tensor:
         """A replica's part of the loss."""
-        return cross_entropy(logits, labels)
+        return cross_entropy(outputs, labels)
+
+    def after_step(self, labels: tf.Tensor, outputs: Any) -> None:
+        """What follows the update of the weights; here nothing."""
 
     def test_step(self, batch: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
         """Loss and accuracy of evaluation images, for `evaluate` and validation data."""
         batch = self._checked(batch)
         images = in_unit_range(batch["image"])
-        return self.measured(batch["label"], self(images), self.targets(images))
+        return self.measured(batch["label"], self.forward(images, training=False), self.targets(images))
 
     def augmented(self, batch: Mapping[str, tf.Tensor]) -> tf.Tensor:
         """The images of a batch as they are trained on: [b, H, W, C] floats in [0, 1]."""
@@ -159,12 +168,10 @@ class Classifier(Model):
             contracts.require_unit_range(images, optimizer)
         return batch
 
-    def measured(
-        self, labels: tf.Tensor, logits: tf.Tensor, targets: tf.Tensor | None
-    ) -> dict[str, tf.Tensor]:
+    def measured(self, labels: tf.Tensor, outputs: Any, targets: tf.Tensor | None) -> dict[str, tf.Tensor]:
         """The metrics, over all images that have a label (not -1), however large their batches are."""
         labelled, labels = labels >= 0, tf.maximum(labels, 0)
-        losses = tf.nn.sparse_softmax_cross_entropy_with_logits(labels=labels, logits=logits)
+        losses = tf.nn.sparse_softmax_cross_entropy_with_logits(labels=labels, logits=outputs)
         self.loss_mean.update_state(losses, sample_weight=labelled)
-        self.top1.update_state(labels, logits, sample_weight=labelled)
+        self.top1.update_state(labels, outputs, sample_weight=labelled)
         return {metric.name: metric.result() for metric in self.metrics}

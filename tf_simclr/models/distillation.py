@@ -48,24 +48,24 @@ class Distillation(Classifier):
         """The teacher's logits [b, C] of the images that the student sees, distorted as they are (Sec. 3)."""
         return tf.stop_gradient(self._teacher()(images))
 
-    def objective(self, logits: tf.Tensor, labels: tf.Tensor, targets: tf.Tensor) -> tf.Tensor:
-        losses = soft_cross_entropy(logits, targets, self.temperature)
+    def objective(self, outputs: tf.Tensor, labels: tf.Tensor, targets: tf.Tensor) -> tf.Tensor:
+        losses = soft_cross_entropy(outputs, targets, self.temperature)
         loss = (1.0 - self.label_weight) * replica_share(tf.reduce_mean(losses))  # Eq. 2; Eq. 3, alpha's term
         if self.label_weight:
-            loss += self.label_weight * cross_entropy(logits, labels)
+            loss += self.label_weight * cross_entropy(outputs, labels)
         return loss
 
-    def measured(self, labels: tf.Tensor, logits: tf.Tensor, targets: tf.Tensor) -> dict[str, tf.Tensor]:
+    def measured(self, labels: tf.Tensor, outputs: tf.Tensor, targets: tf.Tensor) -> dict[str, tf.Tensor]:
         """Eq. 2, the share of images whose best class is the teacher's, and the labels' figures if used."""
-        self.loss_mean.update_state(soft_cross_entropy(logits, targets, self.temperature))
-        agrees = tf.equal(tf.argmax(logits, axis=1), tf.argmax(targets, axis=1))
-        self.agreement.update_state(tf.cast(agrees, logits.dtype))
+        self.loss_mean.update_state(soft_cross_entropy(outputs, targets, self.temperature))
+        agrees = tf.equal(tf.argmax(outputs, axis=1), tf.argmax(targets, axis=1))
+        self.agreement.update_state(tf.cast(agrees, outputs.dtype))
         shown = [self.loss_mean, self.agreement]
         if self.label_weight:
             labelled, labels = labels >= 0, tf.maximum(labels, 0)
-            losses = tf.nn.sparse_softmax_cross_entropy_with_logits(labels=labels, logits=logits)
+            losses = tf.nn.sparse_softmax_cross_entropy_with_logits(labels=labels, logits=outputs)
             self.label_loss.update_state(losses, sample_weight=labelled)
-            self.top1.update_state(labels, logits, sample_weight=labelled)
+            self.top1.update_state(labels, outputs, sample_weight=labelled)
             shown += [self.label_loss, self.top1]
         return {metric.name: metric.result() for metric in shown}
 
