@@ -21,11 +21,11 @@ from tf_simclr.runs import build
 ROOT = Path(__file__).resolve().parent.parent
 COMMANDS = ["pretrain", "linear_eval", "finetune", "evaluate", "knn", "label_efficiency", "import_official"]
 COMMANDS += ["transfer", "embed", "doctor", "distill", "predict", "search", "transformation_probe", "figures"]
-COMMANDS += ["reproduce"]
+COMMANDS += ["reproduce", "record", "state_probe"]
 ROOMS = [
     {"errors", "image_size"},
     {"progress", "files", "lookup", "options", "streams"},
-    {"replicas", "data", "optimizers"},
+    {"replicas", "data", "optimizers", "control"},
     {"augment"},
     {"objectives", "networks"},
     {"methods"},
@@ -62,7 +62,7 @@ def test_help_answers_without_tensorflow(module: str) -> None:
     assert time.perf_counter() - began < 2
     assert done.returncode == 0, done.stderr
     assert not re.search(r"\| *tensorflow$", done.stderr, flags=re.MULTILINE)
-    assert re.search(r"--(checkpoint|source|table)\b", done.stdout)
+    assert re.search(r"--(checkpoint|source|table|environment)\b", done.stdout)
 
 
 @pytest.mark.parametrize(
@@ -96,6 +96,9 @@ def test_help_answers_without_tensorflow(module: str) -> None:
         (["predict", "--export=x", "--checkpoint=y"], "--checkpoint and --export"),
         (["predict", "--export=/no/such"], "--export=/no/such"),
         (["predict", "--top_k=0"], "--top_k=0"),
+        (["record", "--environment=CartPole-v1"], "--frames_dir is required"),
+        (["record", "--episode_steps=2"], "--episode_steps=2"),
+        (["state_probe", "--states=x", "--model_dir=x"], "--dataset is required"),
         (["finetune", "--sweep_learning_rates=,"], "--sweep_learning_rates"),
         (["knn", "--checkpoint=/no/such"], "/no/such"),
         (["transfer", "stray"], "stray"),

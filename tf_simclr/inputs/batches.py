@@ -67,6 +67,7 @@ def _from_step(
         shuffle_buffer=config.data.shuffle_buffer,
         shared_crop=config.augmentation.one_branch,
         report=not config.devices.data_service,
+        crop_side=config.views.crop_side,
     )
 
     def from_step(step: int, worker: int = 0, num_workers: int = 1) -> tf.data.Dataset:

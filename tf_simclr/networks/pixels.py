@@ -1,0 +1,24 @@
+"""CURL's encoder of pixels (arXiv:2004.04136; encoder.py of the authors' code)."""
+
+from __future__ import annotations
+
+import tensorflow as tf
+
+
+def pixels(dim: int = 50, filters: int = 32, layers: int = 4) -> tf.keras.Sequential:
+    """3x3 convolutions, the first of stride 2, then a dense layer of `dim` units and layer norm.
+
+    Without padding: 84 px become 35 with four layers. Keras's initial weights are not the authors', which
+    are orthogonal.
+
+    Args:
+        dim: width of h.
+        filters: of every convolution.
+        layers: convolutions.
+    """
+    convolutions = [
+        tf.keras.layers.Conv2D(filters, 3, strides=1 if number else 2, activation="relu")
+        for number in range(layers)
+    ]
+    end = [tf.keras.layers.Flatten(), tf.keras.layers.Dense(dim)]
+    return tf.keras.Sequential([*convolutions, *end, tf.keras.layers.LayerNormalization(epsilon=1e-5)])
