@@ -5,7 +5,7 @@ from __future__ import annotations
 import tensorflow as tf
 
 
-def pixels(dim: int = 50, filters: int = 32, layers: int = 4) -> tf.keras.Sequential:
+def pixels(dim: int = 50, filters: int = 32, layers: int = 4, strided: int = 1) -> tf.keras.Sequential:
     """3x3 convolutions, the first of stride 2, then a dense layer of `dim` units and layer norm.
 
     Without padding: 84 px become 35 with four layers. Keras's initial weights are not the authors', which
@@ -15,9 +15,10 @@ def pixels(dim: int = 50, filters: int = 32, layers: int = 4) -> tf.keras.Sequen
         dim: width of h.
         filters: of every convolution.
         layers: convolutions.
+        strided: of the layers, the first ones, that have stride 2. More of them see farther and cost less.
     """
     convolutions = [
-        tf.keras.layers.Conv2D(filters, 3, strides=1 if number else 2, activation="relu")
+        tf.keras.layers.Conv2D(filters, 3, strides=2 if number < strided else 1, activation="relu")
         for number in range(layers)
     ]
     end = [tf.keras.layers.Flatten(), tf.keras.layers.Dense(dim)]
