@@ -41,23 +41,22 @@ def state_probe(config: Config) -> dict[str, Any]:
     run = runs.RunFolder.open(config, COMMAND)
     strategies.set_up(config)
     training.print_evaluation_plan(run)
-    sources = inputs.train_source(config), inputs.eval_source(config, labelled=False)
-    splits.require_apart(*sources)
+    whole = inputs.train_source(config), inputs.eval_source(config, labelled=False)
+    splits.require_apart(*whole)
+    sources = [inputs.few(source, config.state_probe.state_images) for source in whole]
     targets = [table.of(source.names()) for source in sources]
     untrained = parts.new_parts(config, 0)["encoder"]
     encoder, _, step = loading.frozen_parts(config)
-    run.write_data(sources[1])
+    run.write_data(whole[1])
 
     with proof.frozen(encoder) as hashes:
         seen = _representations(config, sources, encoder, untrained)
     fits = {name: regression.ridge(*seen[name], *targets) for name in REPRESENTATIONS}
     rows = [_row(name, number, fits) for number, name in enumerate(table.names)]
     _write_table(run, rows)
-    counts: dict[str, Any] = dict(
-        zip(("num_train_examples", "num_eval_examples"), map(len, targets), strict=True)
-    )
-    width, split = encoder.output_dim, sources[1].split
-    return results.conclude(run, step, **hashes, **counts, eval_split=split, width=width, states=rows)
+    stated: dict[str, Any] = {**hashes, "num_train_examples": len(targets[0]), "width": encoder.output_dim}
+    stated |= {"num_eval_examples": len(targets[1]), "eval_split": whole[1].split, "states": rows}
+    return results.conclude(run, step, **stated)
 
 
 def _representations(

@@ -77,7 +77,9 @@ def _deviation(bars: Path) -> float:
 
 
 def test_without_a_checkpoint_h_is_the_untrained_encoders(bars: Path, tmp_path: Path) -> None:
-    place, _ = state_probe.state_probe(config_of(bars, tmp_path))["states"]
+    result = state_probe.state_probe(config_of(bars, tmp_path, state_images=40))
+    assert (result["num_train_examples"], result["num_eval_examples"]) == (40, 30)
+    place, _ = result["states"]
     assert math.isfinite(place["h R2"])
     assert place["h R2"] != place["untrained R2"]  # another draw of random weights
 

@@ -475,6 +475,7 @@ class StateProbe:
         "",
         "CSV of file and the numbers to be read from its frames; empty: states.csv in the data set's folder",
     )
+    state_images: int = option(5000, "most images of a split, spread evenly over it", minimum=2)
 
 
 @dataclasses.dataclass(frozen=True)
