@@ -14,7 +14,7 @@ from typing import Any
 from etils import epy
 
 from tf_simclr import cli
-from tf_simclr.config import Config
+from tf_simclr.config import Config, groups
 from tf_simclr.config.flags import Command
 from tf_simclr.errors import UsageError
 
@@ -39,9 +39,22 @@ def record(config: Config) -> dict[str, int]:
     `episode`, `step` and the state of the newest frame; recording.json how it was made.
     """
     wanted = config.recording
-    folder = _folder(wanted.frames_dir)
+    if not wanted.frames_dir:
+        raise UsageError("--frames_dir is required: the folder to write, as frames/cartpole")
     if not wanted.environment:
         raise UsageError("--environment is required: gymnasium's name, as CartPole-v1")
+    try:
+        counts = _record(Path(wanted.frames_dir), wanted)
+    except OSError as error:
+        raise UsageError(f"--frames_dir={wanted.frames_dir}: cannot be written ({error.strerror})") from error
+    said = ", ".join(f"{count:,} images in {split}" for split, count in counts.items())
+    print(f"record: {wanted.environment}: {said}; --dataset=folder:{wanted.frames_dir}")
+    return counts
+
+
+def _record(folder: Path, wanted: groups.Recording) -> dict[str, int]:
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise UsageError(f"--frames_dir={folder}: is not empty; give another folder, or delete it")
     episodes = recording.Episodes(
         environments.make(wanted.environment),
         wanted.episode_steps,
@@ -50,32 +63,18 @@ def record(config: Config) -> dict[str, int]:
         wanted.start_spread,
         wanted.recording_seed,
     )
-    partial = folder.with_name(f".{folder.name}.partial")
+    whole = folder.resolve()
+    partial = whole.with_name(f".{whole.name}.partial")
     shutil.rmtree(partial, ignore_errors=True)
     try:
         counts = _write(partial, episodes, wanted)
-        if folder.exists():
-            folder.rmdir()
-        partial.rename(folder)
-    except OSError as error:
-        raise UsageError(f"--frames_dir={folder}: cannot be written ({error.strerror})") from error
+        partial.replace(whole)  # in place of an empty folder, too
+        return counts
     finally:
         shutil.rmtree(partial, ignore_errors=True)
-    said = ", ".join(f"{count:,} images in {split}" for split, count in counts.items())
-    print(f"record: {wanted.environment}: {said}; --dataset=folder:{folder}")
-    return counts
 
 
-def _folder(name: str) -> Path:
-    if not name:
-        raise UsageError("--frames_dir is required: the folder to write, as frames/cartpole")
-    folder = Path(name)
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise UsageError(f"--frames_dir={name}: is not empty; give another folder, or delete it")
-    return folder
-
-
-def _write(folder: Path, episodes: recording.Episodes, wanted: Any) -> dict[str, int]:
+def _write(folder: Path, episodes: recording.Episodes, wanted: groups.Recording) -> dict[str, int]:
     counts = {}
     folder.mkdir(parents=True)
     with (folder / "states.csv").open("w", newline="") as file:

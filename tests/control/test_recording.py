@@ -34,6 +34,7 @@ def rows_of(folder: Path) -> list[dict[str, str]]:
 
 
 def test_a_seed_gives_the_same_bytes_and_another_does_not(tmp_path: Path) -> None:
+    (tmp_path / "again").mkdir()  # an empty folder is as good as none
     one, again = (recorded(tmp_path / name) for name in ("one", "again"))
     other = recorded(tmp_path / "other", recording_seed=1)
     assert one == again
@@ -95,6 +96,7 @@ class Unseen(gymnasium.Env):
         ({"environment": "Unseen-v0"}, "--environment=Unseen-v0: shows no pixels"),
         ({"frames_dir": ""}, "--frames_dir is required"),
         ({"frames_dir": "."}, "--frames_dir=.: is not empty"),
+        ({"frames_dir": "/dev/null/f"}, "--frames_dir=/dev/null/f: cannot be written"),
     ],
 )
 def test_mistakes_are_one_line(changes: dict[str, str], words: str, tmp_path: Path) -> None:

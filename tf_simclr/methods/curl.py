@@ -59,10 +59,15 @@ class CURL(Method):
 
     def state(self, model: Any, image: tf.Tensor) -> dict[str, Any]:
         average = state.Average([model.encoder, model.projection_head], image)
-        width = average(image).shape[-1]
-        initial = tf.keras.initializers.RandomUniform(0.0, 1.0)  # torch.rand (authors' code)
-        bilinear = tf.keras.layers.Dense(width, use_bias=False, kernel_initializer=initial, name="bilinear")
-        bilinear.build([None, width])
+        z = average(image)
+        bilinear = tf.keras.layers.Dense(
+            z.shape[-1],
+            use_bias=False,
+            kernel_initializer=tf.keras.initializers.RandomUniform(0.0, 1.0),  # torch.rand (authors' code)
+            dtype=z.dtype,
+            name="bilinear",
+        )
+        bilinear.build(z.shape)
         return {"key_encoder": average, "bilinear": bilinear}
 
     def trained(self, model: Any) -> list[tf.keras.layers.Layer]:
