@@ -112,8 +112,8 @@ class Views:
     )
     crop_side: float = option(
         0.0,
-        "side of every random crop as a share of a square image's: only shifts (CURL: 84 of 100 px); 0: areas "
-        "and aspects of App. A",
+        "side of every random crop as a share of a square image's: shifts only (CURL: 84 of 100 px); 0: as "
+        "App. A has them",
         minimum=0,
         maximum=1,
     )
