@@ -23,7 +23,7 @@ def pretraining(frames: Path, folder: Path) -> Config:
         f"--dataset=folder:{frames}",
         f"--model_dir={folder}",
         "--method=curl",
-        "--encoder=tf_simclr.networks:pixels(dim=6, filters=4, layers=2)",
+        "--encoder=tf_simclr.networks:pixels(dim=6, filters=4, layers=2, side=20)",
         "--image_size=20",
         "--train_batch_size=16",
         "--train_steps=4",

@@ -33,7 +33,7 @@ def test_it_stands_what_every_method_must(tmp_path: Path) -> None:
 def model(encoder: tf.keras.Model | None = None, **options: Any) -> Pretraining:
     """Of CURL's encoder, whose last layer normalises, or another."""
     tf.keras.utils.set_random_seed(0)
-    encoder = encoder or networks.pixels(dim=DIM, filters=2, layers=1)
+    encoder = encoder or networks.pixels(dim=DIM, filters=2, layers=1, side=SIDE)
     made = Pretraining(CURL(**options), encoder, ProjectionHead("none"))
     made.compile(tf.keras.optimizers.SGD(0.01), image_size=SIDE)
     return made
@@ -139,7 +139,7 @@ def test_its_settings_are_the_authors() -> None:
     train = config.optimization
     assert (train.optimizer, train.learning_rate, train.train_batch_size) == ("adam", 1e-3, 128)
     encoder = networks.KerasEncoder(config.encoder.encoder, config.data.image_size, channels=9)
-    assert encoder.network.layers[3].output_shape[1:] == (35, 35, 32)
+    assert encoder.network.layers[4].output_shape[1:] == (35, 35, 32)
     assert encoder.output_dim == 50
 
 

@@ -16,7 +16,7 @@ from tf_simclr.errors import UsageError
 from tf_simclr.evaluation.features import encoder_sha256
 from tf_simclr.methods.curl import CURL
 
-ENCODER = "tf_simclr.networks:pixels(dim=12, filters=4, layers=1)"
+ENCODER = "tf_simclr.networks:pixels(dim=12, filters=4, layers=1, side=16)"
 
 
 @pytest.fixture(scope="module")
