@@ -24,7 +24,7 @@ COMMANDS = sorted(commands().keys() - {"export"})
 ROOMS = [
     {"chatter", "errors", "image_size"},
     {"progress", "files", "lookup", "options", "shipped", "streams"},
-    {"replicas", "data", "optimizers"},
+    {"replicas", "data", "optimizers", "control"},
     {"augment"},
     {"objectives", "networks"},
     {"methods"},
@@ -62,7 +62,7 @@ def test_help_answers_without_tensorflow(module: str) -> None:
     assert time.perf_counter() - began < 2
     assert done.returncode == 0, done.stderr
     assert not re.search(r"\| *tensorflow$", done.stderr, flags=re.MULTILINE)
-    assert re.search(r"--(checkpoint|source|table)\b", done.stdout)
+    assert re.search(r"--(checkpoint|source|table|environment)\b", done.stdout)
 
 
 @pytest.mark.parametrize(
@@ -97,6 +97,9 @@ def test_help_answers_without_tensorflow(module: str) -> None:
         (["predict", "--export=x", "--checkpoint=y"], "--checkpoint and --export"),
         (["predict", "--export=/no/such"], "--export=/no/such"),
         (["predict", "--top_k=0"], "--top_k=0"),
+        (["record", "--environment=CartPole-v1"], "--frames_dir is required"),
+        (["record", "--episode_steps=2"], "--episode_steps=2"),
+        (["state_probe", "--states=x", "--model_dir=x"], "--dataset is required"),
         (["finetune", "--sweep_learning_rates=,"], "--sweep_learning_rates"),
         (["knn", "--checkpoint=/no/such"], "/no/such"),
         (["transfer", "stray"], "stray"),

@@ -235,3 +235,19 @@ def test_other_formats_are_decoded_whole() -> None:
     pixels, same = decode_for_boxes(encoded, lambda height, width: boxes, 8)
     np.testing.assert_array_equal(pixels, decode_image(encoded))
     np.testing.assert_array_equal(same, boxes)
+
+
+def test_crops_of_one_side_are_shifts_of_whole_pixels() -> None:
+    """CURL's: 84 of 100 pixels at any of the 17 x 17 places, the channels together."""
+    uniforms = _uniforms(3_000, VIEW_UNIFORMS)
+    boxes = view_boxes(uniforms, image_size=84, crop_side=0.84)(100, 100).numpy()
+    assert {tuple(size) for size in boxes[:, 2:]} == {(84, 84)}
+    places, counts = np.unique(boxes[:, 0], return_counts=True)
+    assert places.tolist() == list(range(17)) == np.unique(boxes[:, 1]).tolist()
+    assert counts.min() > 0.6 * 3_000 / 17
+    image = tf.cast(tf.random.stateless_uniform([100, 100, 3], [0, 1], maxval=256, dtype=tf.int32), tf.uint8)
+    views = views_of_boxes(image, tf.constant(boxes[:4]), uniforms[:4], 84, flip=False)
+    for view, (top, left, _, _) in zip(views, boxes, strict=False):
+        np.testing.assert_array_equal(view, image[top : top + 84, left : left + 84])
+    tall = view_boxes(uniforms[:9], image_size=(8, 16), crop_side=0.5)(100, 200).numpy()
+    assert {tuple(size) for size in tall[:, 2:]} == {(50, 100)}

@@ -31,10 +31,10 @@ def near_uniform(run: Planned) -> Iterator[Finding]:
     if seen < limits.FLAT_VIEWS.value:
         yield Finding(NOTE, shares, figures)
     elif cropped >= seen / 2:
-        smallest = run.config.views.crop_area_min
-        yield Finding(
-            level, f"--crop_area_min={smallest:g}: {shares}; raise it: crops show background", figures
-        )
+        views = run.config.views
+        name = "crop_side" if views.crop_side else "crop_area_min"
+        crop = f"--{name}={getattr(views, name):g}"
+        yield Finding(level, f"{crop}: {shares}; raise it: crops show background", figures)
     else:
         yield Finding(level, f"{_flag(run)}: {shares}; lower it, and look by --preview_views", figures)
 

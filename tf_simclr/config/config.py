@@ -65,6 +65,8 @@ class Config:
     embedding: groups.Embedding = field(default_factory=groups.Embedding)
     neighbours: groups.Neighbours = field(default_factory=groups.Neighbours)
     transforming: groups.Transforming = field(default_factory=groups.Transforming)
+    recording: groups.Recording = field(default_factory=groups.Recording)
+    state_probe: groups.StateProbe = field(default_factory=groups.StateProbe)
     predicting: groups.Predicting = field(default_factory=groups.Predicting)
     searching: groups.Searching = field(default_factory=groups.Searching)
     repeats: groups.Repeats = field(default_factory=groups.Repeats)

@@ -65,7 +65,7 @@ class Data:
         "share of the shorter side that evaluation keeps; 0: 0.875, all of it at or below 32 px",
         minimum=0,
         maximum=1,
-        inherited_by=("evaluate", "predict"),
+        inherited_by=("evaluate", "predict", "state_probe"),
     )
     resize_first: bool = option(
         False,
@@ -109,6 +109,13 @@ class Views:
 
     crop_area_min: float = option(
         0.08, "smallest area of a random crop, as a fraction (App. A)", above=0, maximum=1
+    )
+    crop_side: float = option(
+        0.0,
+        "side of every random crop as a share of a square image's: shifts only (CURL: 84 of 100 px); 0: as "
+        "App. A has them",
+        minimum=0,
+        maximum=1,
     )
     use_flip: bool = option(True, "flip left-right with p = 0.5 (App. A)")
 
@@ -487,6 +494,40 @@ class Transforming:
         0, "width of the MLP's hidden layer; 0: that of the representation (Sec. 4.2)", minimum=0
     )
     mlp_steps: int = option(3000, "steps of 256 views that the MLP is trained for", minimum=1)
+
+
+@dataclasses.dataclass(frozen=True)
+class Recording:
+    """recording"""
+
+    environment: str = option("", "gymnasium's name of an environment that shows pixels, as CartPole-v1")
+    frames_dir: str = option("", "folder to write, new or empty: train/, test/, states.csv")
+    train_episodes: int = option(200, "episodes of the split train", minimum=1, maximum=1_000_000)
+    test_episodes: int = option(50, "episodes of the split test", minimum=1, maximum=1_000_000)
+    episode_steps: int = option(100, "most steps of an episode", minimum=3, maximum=1_000_000)
+    frame_size: int = option(100, "side of the square frames, in pixels", minimum=4, maximum=1024)
+    random_actions: float = option(
+        0.2, "share of uniform actions; the others are the episode's random policy's", minimum=0, maximum=1
+    )
+    start_spread: float = option(
+        0.0,
+        "the state's first number (of CartPole: the position) starts up to so far from where the environment "
+        "puts it, uniformly",
+        minimum=0,
+        maximum=1e6,
+    )
+    recording_seed: int = option(0, "seed of policies, actions and starts", minimum=0)
+
+
+@dataclasses.dataclass(frozen=True)
+class StateProbe:
+    """state probe"""
+
+    states: str = option(
+        "",
+        "CSV of file and the numbers to be read from its frames; empty: states.csv in the data set's folder",
+    )
+    state_images: int = option(5000, "most images of a split, spread evenly over it", minimum=2)
 
 
 @dataclasses.dataclass(frozen=True)

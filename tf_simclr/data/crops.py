@@ -7,7 +7,7 @@ import tensorflow as tf
 from tf_simclr.data.pipeline import Example, Sampling, own_threads, rows_of_worker
 from tf_simclr.data.records import Source
 from tf_simclr.data.resident import Resident
-from tf_simclr.data.views import CROP_UNIFORMS, VIEW_UNIFORMS, view_boxes
+from tf_simclr.data.views import CROP_UNIFORMS, VIEW_UNIFORMS, Boxes, view_boxes
 
 
 def crop_batches(
@@ -33,6 +33,9 @@ def crop_batches(
         sizes, labels = tf.constant(images.sizes), tf.constant(images.labels)
         shown = tf.constant(images.shown)
 
+    def boxes(drawn: tf.Tensor) -> Boxes:
+        return view_boxes(drawn, sampling.crop_area_min, sampling.image_size, sampling.crop_side)
+
     def batch(position: tf.Tensor, uniforms: tf.Tensor) -> Example:
         index = tf.gather(shown, position)
         drawn = uniforms[..., :VIEW_UNIFORMS]
@@ -41,7 +44,7 @@ def crop_batches(
         height, width = tf.unstack(tf.gather(sizes, index)[:, tf.newaxis], axis=-1)  # [B, 1]
         return {
             "index": index,
-            "boxes": view_boxes(drawn, sampling.crop_area_min, sampling.image_size)(height, width),
+            "boxes": boxes(drawn)(height, width),
             "flipped": (drawn[..., CROP_UNIFORMS] < 0.5) & sampling.flip,
             "uniforms": uniforms[..., VIEW_UNIFORMS:],
             "label": tf.gather(labels, index),

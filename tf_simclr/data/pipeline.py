@@ -43,6 +43,7 @@ class Sampling:
       batch_size: images a step over all workers; each gets its `batch_size / num_workers`.
       seed: of order and draws.
       crop_area_min: least share of the image's area that a crop keeps.
+      crop_side: share of the image's sides that every crop keeps; 0: areas from `crop_area_min` on.
       flip: whether views are flipped left-right with p = 0.5.
       shuffle_buffer: records that a stream's shuffling holds; indexed sources shuffle fully.
       shared_crop: whether the views of an image are one and the same crop, that of the first view.
@@ -57,6 +58,7 @@ class Sampling:
     shuffle_buffer: int = 10_000
     shared_crop: bool = False
     report: bool = True
+    crop_side: float = 0.0
 
 
 def pretraining_batches(
@@ -191,7 +193,7 @@ def _good(source: Source) -> tf.data.Dataset:
 def _random_crops(source: Source, record: Record, uniforms: tf.Tensor, sampling: Sampling) -> tf.Tensor:
     """A view of the record for each row of `uniforms` [V, VIEW_UNIFORMS]."""
     size, drawn = sampling.image_size, uniforms[:1] if sampling.shared_crop else uniforms
-    boxes = view_boxes(drawn, sampling.crop_area_min, size)
+    boxes = view_boxes(drawn, sampling.crop_area_min, size, sampling.crop_side)
     cropped = source.decode_for_boxes(record["image"], boxes, size)
     views = views_of_boxes(*cropped, drawn, size, sampling.flip)
     return tf.tile(views, [uniforms.shape[0], 1, 1, 1]) if sampling.shared_crop else views

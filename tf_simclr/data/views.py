@@ -68,15 +68,22 @@ def _largest_size(height: tf.Tensor, width: tf.Tensor, aspect_range: tuple[float
     return tf.maximum(size, 1.0)
 
 
-def view_boxes(uniforms: tf.Tensor, crop_area_min: float = MIN_AREA, image_size: ImageSize = 1) -> Boxes:
+def view_boxes(
+    uniforms: tf.Tensor,
+    crop_area_min: float = MIN_AREA,
+    image_size: ImageSize = 1,
+    crop_side: float = 0.0,
+) -> Boxes:
     """The crops of an image's views: for each row of `uniforms` [..., VIEW_UNIFORMS] a box.
 
     App. A's aspects are those of square views. Others take them times their own, so that a view is stretched
     by 4/3 at most either way, as there, and the evaluation crop lies in the middle of what training sees.
+    With `crop_side` all have that share of the sides and the views' own shape: a random shift.
     """
     tall, wide = height_and_width(image_size)
-    low, high = ASPECT_RANGE
-    areas, aspects = (crop_area_min, 1.0), (low * (wide / tall), high * (wide / tall))
+    low, high = (1.0, 1.0) if crop_side else ASPECT_RANGE
+    areas = (crop_side**2, crop_side**2) if crop_side else (crop_area_min, 1.0)
+    aspects = (low * (wide / tall), high * (wide / tall))
     return lambda height, width: random_crop_box(uniforms[..., :CROP_UNIFORMS], height, width, areas, aspects)
 
 

@@ -76,6 +76,7 @@ def sampling(config: Config) -> Sampling:
         shuffle_buffer=config.data.shuffle_buffer,
         shared_crop=config.augmentation.one_branch,
         report=not config.devices.data_service,
+        crop_side=config.views.crop_side,
     )
 
 

@@ -4,6 +4,7 @@ from tf_simclr.networks.applications import applications
 from tf_simclr.networks.batch_norm import BatchNorm
 from tf_simclr.networks.encoders import Encoder, KerasEncoder
 from tf_simclr.networks.heads import LinearClassifier, ProjectionHead
+from tf_simclr.networks.pixels import pixels
 from tf_simclr.networks.resnet import ResNet
 
 __all__ = [
@@ -14,4 +15,5 @@ __all__ = [
     "ProjectionHead",
     "ResNet",
     "applications",
+    "pixels",
 ]

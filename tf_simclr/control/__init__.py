@@ -1,0 +1,1 @@
+"""Frames of environments with random policies, as folders of images."""
