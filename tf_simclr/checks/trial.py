@@ -44,7 +44,8 @@ def of(run: Planned, seconds: float) -> Trial:
     steps = config.steps(run.source.num_examples)
     with run.strategy.scope():
         classes = 0 if run.source.multi_label else run.source.num_classes
-        model = build.pretraining(config, classes, steps, run.source.num_examples)
+        captions = config.method.read_captions(run.source)
+        model = build.pretraining(config, classes, steps, run.source.num_examples, captions)
     initialize_encoder(model, config)
     batch, host = _host(config, run, model, seconds * HOST_SHARE)
     first, step = _step(config, run.strategy, model, batch, seconds * (1 - HOST_SHARE))

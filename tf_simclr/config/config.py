@@ -64,6 +64,7 @@ class Config:
     embedding: groups.Embedding = field(default_factory=groups.Embedding)
     neighbours: groups.Neighbours = field(default_factory=groups.Neighbours)
     transforming: groups.Transforming = field(default_factory=groups.Transforming)
+    prompting: groups.Prompting = field(default_factory=groups.Prompting)
     predicting: groups.Predicting = field(default_factory=groups.Predicting)
     searching: groups.Searching = field(default_factory=groups.Searching)
     repeats: groups.Repeats = field(default_factory=groups.Repeats)
