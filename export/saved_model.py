@@ -59,8 +59,8 @@ def export_models(
     """Writes the models in every format and returns the new folders.
 
     SavedModels go to `<output_dir>/{encoder,projection_head,classifier,text_encoder}/<step>`, the converted
-    encoder to `encoder_tflite/<step>/model.tflite` and `encoder_onnx/<step>/model.onnx`. All are written under
-    hidden names and checked (the SavedModels in a fresh process), then renamed.
+    encoder to `encoder_tflite/<step>/model.tflite` and `encoder_onnx/<step>/model.onnx`. All are written
+    under hidden names and checked (the SavedModels in a fresh process), then renamed.
 
     Raises:
         UsageError: an unknown format or one whose package is missing, or a number that exists.

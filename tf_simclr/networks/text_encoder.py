@@ -8,6 +8,8 @@ from typing import Any
 
 import tensorflow as tf
 
+from tf_simclr.errors import UsageError
+
 Normal = tf.keras.initializers.RandomNormal
 START, MOST = math.log(1 / 0.07), math.log(100.0)
 
@@ -28,10 +30,13 @@ class Tokenizer:
 
     @classmethod
     def learned(cls, texts: Sequence[str], most: int, length: int) -> Tokenizer:
-        """Of the words of `texts`, of which the `most` frequent are kept."""
+        """Of the words of `texts`, of which the `most` frequent are kept; UsageError where there is none."""
         words = tf.keras.layers.TextVectorization(max_tokens=most + 2)  # and nothing, and what is not known
         words.adapt(tf.constant(list(texts)))
-        return cls(words.get_vocabulary(include_special_tokens=False), length)
+        known = words.get_vocabulary(include_special_tokens=False)
+        if not known:
+            raise UsageError("--captions: there is no word in them, only punctuation")
+        return cls(known, length)
 
     @property
     def num_tokens(self) -> int:
