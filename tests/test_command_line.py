@@ -21,7 +21,7 @@ from tf_simclr.runs import build
 ROOT = Path(__file__).resolve().parent.parent
 COMMANDS = ["pretrain", "linear_eval", "finetune", "evaluate", "knn", "label_efficiency", "import_official"]
 COMMANDS += ["transfer", "embed", "doctor", "distill", "predict", "search", "transformation_probe", "figures"]
-COMMANDS += ["reproduce"]
+COMMANDS += ["reproduce", "zero_shot"]
 ROOMS = [
     {"errors", "image_size"},
     {"progress", "files", "lookup", "options", "streams"},
@@ -87,6 +87,7 @@ def test_help_answers_without_tensorflow(module: str) -> None:
         (["linear_eval", "--seeds=1,01"], "--seeds=1,01"),
         (["transfer", "--datasets=dtd,dtd"], "--datasets=dtd,dtd"),
         (["embed", "--layer=x"], "--layer=x"),
+        (["pretrain", "--method=clip", "--caption_templates=a photo"], "--caption_templates=a photo"),
         (["evaluate", "--dataset=digits", "--model_dir=x"], "--checkpoint is required"),
         (["distill", "--dataset=digits", "--model_dir=x"], "--teacher is required"),
         (["distill", "--teacher=/no/such", "--model_dir=x"], "--teacher=/no/such"),

@@ -72,10 +72,10 @@ def test_the_scale_starts_at_a_temperature_of_007_and_stays_within_its_bounds(
     rate: float, bound: float
 ) -> None:
     scale = LogitScale()
-    assert float(scale(tf.zeros([]))) == pytest.approx(1 / 0.07, rel=1e-6)
+    assert float(scale(tf.zeros([1]))) == pytest.approx(1 / 0.07, rel=1e-6)
     optimizer = tf.keras.optimizers.SGD(abs(rate))
     with tf.GradientTape() as tape:
-        value = math.copysign(1, rate) * scale(tf.zeros([]))
+        value = math.copysign(1, rate) * scale(tf.zeros([1]))
     optimizer.minimize(value, [scale.t], tape)
     assert float(scale.t) == pytest.approx(bound)
 

@@ -136,8 +136,7 @@ class CLIP(Method):
     ) -> tuple[tf.Tensor, Mapping[str, tf.Tensor]]:
         chosen = self._drawn(model, batch["index"])
         texts = model.state["text_encoder"](tf.gather(model.captions.tokens, chosen))
-        wide = tf.float64 if outputs.dtype == tf.float64 else tf.float32
-        scale = model.state["logit_scale"](tf.zeros([], wide))
+        scale = model.state["logit_scale"](outputs)
         meanings = tf.gather(model.captions.meanings, chosen)
         own, loss, accuracy = image_text.image_text(outputs, texts, scale, meanings)
         return own, dict(zip(self.figures, (loss, accuracy, scale), strict=True))

@@ -128,7 +128,10 @@ class _Block(tf.keras.layers.Layer):
 class LogitScale(tf.keras.layers.Layer):
     """s = exp(t), a scalar by which cosines are multiplied; t stays within [0, ln 100] (authors' code)."""
 
-    def build(self, input_shape: Any = None) -> None:
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(**{"dtype": tf.keras.backend.floatx(), **kwargs})  # in mixed precision, too
+
+    def build(self, input_shape: Any) -> None:
         self.t = self.add_weight(
             "t",
             [],
@@ -136,11 +139,11 @@ class LogitScale(tf.keras.layers.Layer):
             constraint=_clamped,
             aggregation=tf.VariableAggregation.ONLY_FIRST_REPLICA,  # the constraint assigns on every replica
         )
-        self.built = True
+        super().build(input_shape)
 
-    def call(self, dtype_of: tf.Tensor) -> tf.Tensor:
-        """s in the dtype of a tensor."""
-        return tf.exp(tf.cast(self.t, dtype_of.dtype))
+    def call(self, inputs: tf.Tensor) -> tf.Tensor:
+        """s, whatever the inputs."""
+        return tf.exp(self.t)
 
 
 def _clamped(t: tf.Tensor) -> tf.Tensor:

@@ -28,6 +28,7 @@ def image_text(
         rows whose nearest of the other kind means the same.
     """
     images, texts = unit(images), unit(texts)
+    scale = tf.cast(scale, images.dtype)
     everyones = gather_replicas(meanings)  # [N]
     same = tf.cast(meanings[:, tf.newaxis] == everyones, images.dtype)  # [n, N]
     to_texts = _direction(scale * tf.matmul(images, gather_replicas(texts), transpose_b=True), same)

@@ -66,7 +66,7 @@ class LoadedRun:
         """The texts' side and the images' projection; UsageError where the run is not of CLIP."""
         if self.texts is None or self.projection_head is None:
             raise UsageError(
-                "the run of --checkpoint compares images with no texts; give one of pretrain --method=clip"
+                "the run of --checkpoint keeps no words (vocabulary.txt); give one of pretrain --method=clip"
             )
         return self.texts, self.projection_head
 
@@ -131,7 +131,7 @@ def load_run(checkpoint: str) -> LoadedRun:
         class_names=tuple(found.get("class_names", ())),
         top1=result.get("top1") if result.get("steps") == prefixes.step_of(prefix) else None,
         git_commit=result.get("git_commit"),
-        texts=texts_lib.load(checkpoint, prefix, config),
+        texts=texts_lib.load(checkpoint, prefix),
     )
 
 

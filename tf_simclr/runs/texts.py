@@ -6,13 +6,13 @@ from typing import NamedTuple
 
 import tensorflow as tf
 
-from tf_simclr.config import Config, stored
+from tf_simclr.config import stored
 from tf_simclr.config.stored import run_of
 from tf_simclr.errors import UsageError
 from tf_simclr.methods.clip import CLIP, Tokens
 from tf_simclr.networks.text_encoder import LogitScale, TextEncoder, Tokenizer
 from tf_simclr.runs.folder import RunFolder
-from tf_simclr.runs.prefixes import UNREADABLE, unreadable
+from tf_simclr.runs.prefixes import UNREADABLE, unreadable, variable_shapes
 
 NAME = "vocabulary.txt"
 
@@ -46,27 +46,22 @@ def keep_vocabulary(run: RunFolder, captions: Tokens | None) -> None:
     run.write(NAME, words)
 
 
-def load(checkpoint: str, prefix: str, config: Config) -> Texts | None:
-    """The texts' side of the run of `config`; None where the run is not of CLIP.
+def load(checkpoint: str, prefix: str) -> Texts | None:
+    """The texts' side of a run; None where it keeps no words, as a run of another method.
 
     Raises:
-        UsageError: the checkpoint or the vocabulary cannot be read.
+        UsageError: the checkpoint cannot be read.
     """
     path = run_of(checkpoint) / NAME
     own = dict(stored.read_tree(path.parent).get("method", {}))
-    if own.pop("name", "") != "clip":
+    if own.pop("name", "") != "clip" or not path.exists():
         return None
-    method = CLIP(**own)
-    try:
-        words = path.read_text().split("\n")[:-1]
-    except (OSError, tf.errors.OpError, UnicodeDecodeError) as error:
-        raise UsageError(
-            f"--checkpoint={checkpoint}: {path} cannot be read, the words of its texts"
-        ) from error
+    method, words = CLIP(**own), path.read_text().split("\n")[:-1]
     tokenizer = Tokenizer(words, method.text_length)
-    encoder = method.text_encoder(tokenizer.num_tokens, config.head.proj_out_dim)
+    out_dim = variable_shapes(prefix)["state/text_encoder/projection/kernel"][1]
+    encoder = method.text_encoder(tokenizer.num_tokens, out_dim)
     scale = LogitScale()
-    scale(tf.zeros([]))
+    scale(tf.zeros([1]))
     state = tf.train.Checkpoint(text_encoder=encoder, logit_scale=scale)
     holder = tf.train.Checkpoint(model=tf.train.Checkpoint(state=state))
     try:
