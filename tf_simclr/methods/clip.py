@@ -88,6 +88,7 @@ class CLIP(Method):
             raise UsageError("--caption_templates=: give texts with {} for the class, or --captions=FILE.csv")
 
     def read_captions(self, source: Any) -> Tokens:
+        self.check(1)  # what contradicts itself is said first
         if self.captions:
             found = captions_lib.of_csv(self.captions, source)
         else:
