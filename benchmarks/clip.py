@@ -2,9 +2,9 @@
 
 python -m benchmarks.clip --output=runs/clip --results=results/clip
 
-Every handwritten digit of scikit-learn is dyed in each of four colours but one, by its class: a red zero, a
+Every handwritten digit of scikit-learn is dyed in each of six colours but one, by its class: a red zero, a
 green one and so on are in no training image and no caption. flags/digits/clip_colors.cfg trains from each;
-zero_shot chooses among all 40 pairs, on the test digits in the pairs that were trained on (split
+zero_shot chooses among all 60 pairs, on the test digits in the pairs that were trained on (split
 validation) and in those that were not (test). A run that is finished is not run again.
 """
 
@@ -31,8 +31,15 @@ RESULTS = flags.DEFINE_string("results", "", "folder for a small JSON file a see
 FLAGS = flags.DEFINE_list("flags", [], "further flags of the pretraining, without their dashes")
 
 DIGITS = "zero one two three four five six seven eight nine".split()
-COLORS = {"red": [255, 40, 40], "green": [40, 255, 40], "blue": [60, 60, 255], "yellow": [255, 255, 40]}
-TEMPLATES = ("a {} {}", "the digit {1} in {0}", "a handwritten {1} , {0}")
+COLORS = {
+    "red": [255, 0, 0],
+    "green": [0, 255, 0],
+    "blue": [0, 0, 255],
+    "yellow": [255, 255, 0],
+    "purple": [255, 0, 255],
+    "white": [255, 255, 255],
+}
+CAPTION = "a {} {}"
 SPLITS = {"seen pairs": "validation", "held-out pairs": "test"}
 
 
@@ -65,7 +72,7 @@ def _dyed(folder: Path, split: str) -> list[tuple[str, str]]:
             file.write_bytes(tf.io.encode_png(np.round(grey * rgb).astype(np.uint8)).numpy())
             if split == "train":
                 name = str(file.relative_to(folder))
-                rows += [(name, template.format(color, DIGITS[digit])) for template in TEMPLATES]
+                rows.append((name, CAPTION.format(color, DIGITS[digit])))
     return rows
 
 
@@ -79,7 +86,7 @@ def learned(folder: Path, seed: str) -> dict[str, Any]:
     found: dict[str, Any] = {"seed": int(seed), "steps": trained["steps"]}
     for title, split in SPLITS.items():
         out = run / f"zero_shot_{split}"
-        prompts = f"--prompts={'|'.join(('a {}', '{}'))}"
+        prompts = f"--prompts={CAPTION.format('{}', '').strip()}"
         result = command("zero_shot", out, [f"--checkpoint={run}", f"--eval_split={split}", prompts])
         found[title] = {
             name: round(result[name], 2) for name in ("num_eval_examples", "top1", "chance", "mean_per_class")

@@ -111,6 +111,7 @@ def test_a_run_of_another_method_has_no_texts(tiny: Make, pretrained: Config) ->
         zero_shot.zero_shot(config)
 
 
+@pytest.mark.slow
 def test_a_run_that_was_cut_draws_the_same_captions(trained: Config, tmp_path: Path) -> None:
     whole, cut = folder_of(trained), tmp_path / "cut"
     shutil.copytree(whole, cut)
