@@ -96,12 +96,16 @@ def learned(folder: Path, seed: str) -> dict[str, Any]:
 
 
 def by_word(run: Path) -> dict[str, float]:
-    """Accuracy of the color and of the digit alone, percent."""
+    """Percent right of the color alone, of the digit alone, and of the pair among the split's own."""
     names = json.loads((run / "data.json").read_text())["class_names"]
     with np.load(run / "predictions.npz") as stored:
+        labels, probabilities = stored["label"], stored["probabilities"]
         pairs = [[names[c].split() for c in stored[kind]] for kind in ("prediction", "label")]
-    right = np.array(pairs[0]) == np.array(pairs[1])
-    return {"color": round(100 * right[:, 0].mean(), 2), "digit": round(100 * right[:, 1].mean(), 2)}
+    color, digit = np.mean(np.array(pairs[0]) == np.array(pairs[1]), axis=0)
+    own = np.unique(labels)
+    alone = np.mean(own[probabilities[:, own].argmax(axis=1)] == labels)
+    shares = {"color": color, "digit": digit, "among the split's pairs": alone}
+    return {name: round(100 * float(share), 2) for name, share in shares.items()}
 
 
 def command(name: str, folder: Path, arguments: list[str]) -> dict[str, Any]:
