@@ -112,11 +112,11 @@ class _Block(tf.keras.layers.Layer):
     def __init__(self, width: int, num_heads: int, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         layers = tf.keras.layers
-        self.attention_norm = layers.LayerNormalization(epsilon=1e-5)
-        self.attention = layers.MultiHeadAttention(num_heads, width // num_heads)
-        self.dense_norm = layers.LayerNormalization(epsilon=1e-5)
-        self.hidden = layers.Dense(4 * width, "gelu")
-        self.dense = layers.Dense(width)
+        self.attention_norm = layers.LayerNormalization(epsilon=1e-5, name="attention_norm")
+        self.attention = layers.MultiHeadAttention(num_heads, width // num_heads, name="attention")
+        self.dense_norm = layers.LayerNormalization(epsilon=1e-5, name="dense_norm")
+        self.hidden = layers.Dense(4 * width, "gelu", name="hidden")
+        self.dense = layers.Dense(width, name="dense")
 
     def call(self, x: tf.Tensor) -> tf.Tensor:
         normed = self.attention_norm(x)
