@@ -13,6 +13,8 @@ _WHAT = {
     "encoder": "{method} encoder: {images} in [0, 1] to h [b, {D}] float32.",
     "projection_head": "{method} projection head: h [b, {D}] to projections z [b, {P}], float32.",
     "classifier": "On a {method} encoder: {images} in [0, 1] to logits [b, {C}].",
+    "text_encoder": "{method} text encoder: strings [b], UTF-8, to embeddings [b, {P}] float32, "
+    "which go with the projections z of images: compare them by cosine.",
 }
 
 _CARD = """# {title}, step {step}
@@ -100,7 +102,7 @@ def text(facts: Mapping[str, Any]) -> str:
         commit=facts["git_commit"] or "unknown",
         weights=_MOMENTUM if facts.get("momentum_encoder") else "as trained",
         sha=facts["weights_sha256"],
-        bytes="" if model == "projection_head" else _bytes(facts, colour),
+        bytes=_bytes(facts, colour) if model in ("encoder", "classifier") else "",
     )
 
 

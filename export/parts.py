@@ -37,6 +37,7 @@ class Models:
         top1: measured accuracy in percent, where known.
         momentum: whether encoder and head are the method's moving averages of the trained ones.
         channels: C of the images.
+        texts: strings to embeddings, with its `tokenizer` and `encoder`; None: not exported.
     """
 
     encoder: tf.keras.Model
@@ -54,6 +55,7 @@ class Models:
     top1: float | None = None
     momentum: bool = False
     channels: int = 3
+    texts: Any = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -67,6 +69,7 @@ class Part:
         signatures: by name.
         cases: inputs to compare on.
         named: the layers that a head shows as sub-objects.
+        words: what the graph looks words up in.
     """
 
     call: signatures.Call
@@ -75,10 +78,12 @@ class Part:
     signatures: signatures.Signatures
     cases: Sequence[np.ndarray]
     named: Mapping[str, tf.keras.layers.Layer] = dataclasses.field(default_factory=dict)
+    words: Any = None
 
 
 def build(models: Models, preprocess: Preprocess) -> dict[str, Part]:
-    """The parts by the name of their folder: `encoder`, and `projection_head` and `classifier` if there.
+    """The parts by the name of their folder: `encoder`; `projection_head`, `classifier`, `text_encoder` if
+    there.
 
     `preprocess` maps an encoded image (scalar string) to [H, W, C] float32 in [0, 1].
 
@@ -100,6 +105,8 @@ def build(models: Models, preprocess: Preprocess) -> dict[str, Part]:
             h = layer(h)
         classifier = _equal_copy(models.classifier, h)
         parts["classifier"] = _classifier(features, classifier, preprocess, image)
+    if models.texts is not None:
+        parts["text_encoder"] = _text_encoder(models.texts)
     return parts
 
 
@@ -132,6 +139,18 @@ def _classifier(
     served = signatures.classifier_signatures(call, preprocess, image)
     cases = verification.image_cases(*image.shape)
     return Part(call, [*features, classifier], signatures.images(image.shape[-1]), served, cases)
+
+
+def _text_encoder(texts: Any) -> Part:
+    cases = verification.text_cases(texts.tokenizer.vocabulary)
+    tokenizer = texts.tokenizer
+    encoder = _equal_copy(texts.encoder, tokenizer(tf.constant(cases[-1])))
+
+    def call(strings: tf.Tensor, training: bool) -> tf.Tensor:
+        return encoder(tokenizer(strings), training=training)
+
+    served = signatures.text_signatures(call)
+    return Part(call, [encoder], signatures.strings(), served, cases, words=tokenizer.words)
 
 
 def in_order(layers: Sequence[tf.keras.layers.Layer]) -> signatures.Call:

@@ -49,6 +49,7 @@ def export_run(
         top1=run.top1,
         momentum=run.momentum,
         channels=run.config.data.channels,
+        texts=run.texts,
     )
     return export_models(models, output_dir, overwrite=overwrite, formats=formats)
 
@@ -58,9 +59,9 @@ def export_models(
 ) -> list[Path]:
     """Writes the models in every format and returns the new folders.
 
-    SavedModels go to `<output_dir>/{encoder,projection_head,classifier}/<step>`, the converted encoder to
-    `encoder_tflite/<step>/model.tflite` and `encoder_onnx/<step>/model.onnx`. All are written under hidden
-    names and checked (the SavedModels in a fresh process), then renamed.
+    SavedModels go to `<output_dir>/{encoder,projection_head,classifier,text_encoder}/<step>`, the converted
+    encoder to `encoder_tflite/<step>/model.tflite` and `encoder_onnx/<step>/model.onnx`. All are written
+    under hidden names and checked (the SavedModels in a fresh process), then renamed.
 
     Raises:
         UsageError: an unknown format or one whose package is missing, or a number that exists.
@@ -99,7 +100,7 @@ def _write(part: Part, name: str, models: Models, preprocess: Preprocess, folder
             root.class_names = tf.saved_model.Asset(_class_names_file(_class_names(part, models), assets))
         tf.saved_model.save(root, str(folder), signatures=part.signatures)
     answers = verification.arrays(root, part.cases, part.layers)
-    if name != "projection_head":
+    if name in ("encoder", "classifier"):
         answers |= verification.encoded_images(preprocess, models.image_size)
     np.savez_compressed(folder / "verification.npz", **answers)
     facts = {**_facts(part, name, models), "graph_sha256": graph_sha256(folder)}
@@ -111,6 +112,8 @@ def _write(part: Part, name: str, models: Models, preprocess: Preprocess, folder
 def _root(part: Part) -> tf.train.Checkpoint:
     """The Reusable SavedModel, a head with its layers inside."""
     root = signatures.reusable(part.call, part.spec, part.layers)
+    if part.words is not None:
+        root.words = part.words
     width = part.spec.shape[-1]
     for name, layer in part.named.items():
         spec = signatures.vectors(width)

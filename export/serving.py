@@ -35,5 +35,5 @@ def write_warm_up(folder: Path, part: Part, answers: dict[str, np.ndarray]) -> N
 def _input(signature: str, part: Part, answers: dict[str, np.ndarray]) -> tuple[str, Any]:
     if signature == "serving_bytes":
         return "image_bytes", [answers["jpeg"].tobytes()]
-    name = "images" if part.spec.shape.rank == 4 else "representations"
+    name = {4: "images", 2: "representations", 1: "texts"}[part.spec.shape.rank]
     return name, answers["inputs_0"]

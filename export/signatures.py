@@ -29,6 +29,11 @@ def vectors(width: int) -> tf.TensorSpec:
     return tf.TensorSpec([None, width], tf.float32, name="inputs")
 
 
+def strings(name: str = "inputs") -> tf.TensorSpec:
+    """The input of a text encoder: [b] string."""
+    return tf.TensorSpec([None], tf.string, name=name)
+
+
 def of_any_number(call: Call) -> Call:
     """`call` that answers no images with no rows: kernels of convolutions refuse an empty batch.
 
@@ -94,6 +99,15 @@ def head_signatures(call: Call, width: int) -> Signatures:
     return {
         "serving_default": tf.function(
             lambda representations: {"default": call(representations, False)}, input_signature=[spec]
+        )
+    }
+
+
+def text_signatures(call: Call) -> Signatures:
+    """`texts` [b] string to `default` [b, P]."""
+    return {
+        "serving_default": tf.function(
+            lambda texts: {"default": call(texts, False)}, input_signature=[strings("texts")]
         )
     }
 

@@ -31,6 +31,13 @@ def vector_cases(width: int) -> list[np.ndarray]:
     return [np.abs(generator.standard_normal((batch, width))).astype(np.float32) for batch in BATCHES]
 
 
+def text_cases(vocabulary: Sequence[str]) -> list[np.ndarray]:
+    """Texts [b] as UTF-8: known words in upper case too, an unknown one, none at all, and a long text."""
+    words = [word.encode() for word in (*vocabulary[:20], "Unknown!")]
+    texts = [b" ".join(words[-3:]), b"", words[0].upper(), b" ".join(words * 5), *words[:3]]
+    return [np.array(texts[:batch]) for batch in BATCHES]
+
+
 def arrays(
     root: tf.train.Checkpoint, cases: Sequence[np.ndarray], layers: Sequence[tf.keras.layers.Layer]
 ) -> dict[str, np.ndarray]:

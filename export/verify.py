@@ -40,7 +40,7 @@ class Export:
 
     @property
     def takes_images(self) -> bool:
-        return self.facts["model"] != "projection_head"
+        return self.facts["model"] in ("encoder", "classifier")
 
     @property
     def num_cases(self) -> int:
@@ -187,7 +187,8 @@ def check_signatures(export: Export) -> str:
         expected |= {"image_feature_vector"}
     if names != expected:
         raise CheckFailed(f"found {sorted(names)}, expected {sorted(expected)}")
-    argument = "images" if export.takes_images else "representations"
+    arguments = {"projection_head": "representations", "text_encoder": "texts"}
+    argument = arguments.get(export.facts["model"], "images")
     for name in sorted(names - {"serving_bytes"}):
         for index in range(export.num_cases):
             inputs = tf.constant(export.arrays[f"inputs_{index}"])
@@ -201,7 +202,7 @@ def check_signatures(export: Export) -> str:
 def check_bytes(export: Export) -> str:
     """serving_bytes on a JPEG and a PNG equals serving_default on the images as training's code has them."""
     if not export.takes_images:
-        return "not for vectors"
+        return "not for vectors or texts"
     files = [export.arrays[name].tobytes() for name in ("jpeg", "png")]
     images = tf.constant(np.stack([export.arrays["jpeg_image"], export.arrays["png_image"]]))
     answer = export.model.signatures["serving_bytes"](image_bytes=tf.constant(files))

@@ -88,6 +88,7 @@ def test_help_answers_without_tensorflow(module: str) -> None:
         (["linear_eval", "--seeds=1,01"], "--seeds=1,01"),
         (["transfer", "--datasets=dtd,dtd"], "--datasets=dtd,dtd"),
         (["embed", "--layer=x"], "--layer=x"),
+        (["pretrain", "--method=clip", "--caption_templates=a photo"], "--caption_templates=a photo"),
         (["evaluate", "--dataset=digits", "--model_dir=x"], "--checkpoint is required"),
         (["distill", "--dataset=digits", "--model_dir=x"], "--teacher is required"),
         (["distill", "--teacher=/no/such", "--model_dir=x"], "--teacher=/no/such"),

@@ -16,7 +16,7 @@ with epy.lazy_imports():
     from tf_simclr import inputs, runs, training
     from tf_simclr.devices import strategies
     from tf_simclr.protocols import predictions, preview, results
-    from tf_simclr.runs import build
+    from tf_simclr.runs import build, texts
     from tf_simclr.training import between_epochs, collapse, probe, validation
 
 _VIEWS, _RUN = "data views augmentation", "probe preview checkpoints devices profile run"
@@ -36,6 +36,7 @@ def pretrain(config: Config) -> dict[str, Any] | None:
     strategy = strategies.set_up(config)
     source = inputs.pretraining_source(config)
     config.method.check_data(source.num_examples)
+    captions = config.method.read_captions(source)
     config = inputs.with_fitting_batch(config, source.num_examples)
     build.augmentations(config)  # what is wrong with them is said before there is a folder
     run = runs.RunFolder.open(config, COMMAND)
@@ -43,10 +44,11 @@ def pretrain(config: Config) -> dict[str, Any] | None:
     steps = config.steps(source.num_examples)
     with strategy.scope():
         num_classes = 0 if source.multi_label else source.num_classes
-        model = build.pretraining(config, num_classes, steps, source.num_examples)
+        model = build.pretraining(config, num_classes, steps, source.num_examples, captions)
     runs.initialize_encoder(model, config)
     run.write_data(source)
     run.keep_listing(source)
+    texts.keep_vocabulary(run, captions)
     training.print_plan(run, source, steps, model, strategy)
 
     batches = inputs.fed_batches(config, source, model)

@@ -21,7 +21,7 @@ from tf_simclr.options import LEAST
 
 COMMANDS = ["pretrain", "linear_eval", "finetune", "evaluate", "knn", "label_efficiency", "import_official"]
 COMMANDS += ["transfer", "embed", "doctor", "distill", "predict", "search", "figures", "transformation_probe"]
-COMMANDS += ["reproduce", "export", "open_set"]
+COMMANDS += ["reproduce", "export", "open_set", "zero_shot"]
 KINDS = [
     (command, method)
     for command in COMMANDS
@@ -29,7 +29,7 @@ KINDS = [
 ]
 SHARE = 0.7  # of the options that a case gives: each pair of them stands in half of the cases
 EVALUATES = ("evaluate", "knn", "label_efficiency", "transfer", "embed", "predict", "search", "figures")
-EVALUATES += ("transformation_probe", "export")
+EVALUATES += ("transformation_probe", "export", "zero_shot")
 
 ODD_TEXTS = ["", " ", ",", "a,,b", ", ,", "é", "\x00", "a\nb", "\udcff", "9" * 5000, "99999999999", "-1", "0"]
 ODD_TEXTS += ["nan", "1e999", "[", "a(b", "a:b", "os:sep", "no/such", "/dev/null/x", "²", "|", "(", "None"]

@@ -73,6 +73,8 @@ def settled(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, dict
         (folder / "little.py").write_text(LITTLE)
         small = [f"--{name}={value}" for name, value in SMALL.items()]
         assert pretrain.main([*small, "--model_dir=run"]) == 0
+        texts = ["--method=clip", "--text_width=4", "--text_layers=1", "--text_heads=1", "--text_length=6"]
+        assert pretrain.main([*small, *texts, "--model_dir=texts"]) == 0
         head = [
             "--train_batch_size=8",
             "--train_steps=1",
@@ -110,6 +112,7 @@ def _settled() -> dict[str, dict[str, Any]]:
     del found["distill"]["proj_out_dim"]  # a student's head is its teacher's
     found["open_set"] = {**SMALL, "known_classes": "0,1,2"}
     found["reproduce"] = {"table": "rows", "report_only": True}
+    found["zero_shot"] = {**of_run, "checkpoint": "texts"}
     found["export"] = {"checkpoint": "run", "output_dir": "exports"}
     found["import_official"] = {"source": "official/model.ckpt-3", "image_size": 8}
     return found

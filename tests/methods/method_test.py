@@ -110,6 +110,7 @@ def _after_a_step(method: methods.Method, chunks: int, batch: dict[str, tf.Tenso
         micro_batches=chunks,
         total_steps=4,
         num_images=IMAGES,
+        captions=parity.captions_of(method),
     )
     model.compile()  # makes all layers
     for layer in model.submodules:

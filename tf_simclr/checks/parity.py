@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+from tf_simclr.data import digits
 from tf_simclr.devices.distribution import distributed_batches
 from tf_simclr.errors import UsageError
 from tf_simclr.methods import Method
@@ -87,15 +88,24 @@ def holds(differences: dict[str, tuple[float, str]]) -> bool:
 
 def model(encoder: tf.keras.Model | None = None, method: Method | None = None) -> Pretraining:
     """A small model with an online classifier, always of the same initial weights; by SimCLR if not said."""
+    method = method or SimCLR(temperature=0.2)
     tf.keras.utils.set_random_seed(0)
     return Pretraining(
-        method or SimCLR(temperature=0.2),
+        method,
         encoder or small_encoder(),
         ProjectionHead(out_dim=6),
         num_classes=CLASSES,
         total_steps=STEPS,
         num_images=STEPS * IMAGES,
+        captions=captions_of(method),
     )
+
+
+def captions_of(method: Method) -> Any:
+    """Those of as many digits as there are images, for a method that needs some: their classes' names."""
+    if not method.needs_captions:
+        return None
+    return method.read_captions(digits.open_digits(f"train[:{STEPS * IMAGES}]"))
 
 
 def small_encoder(global_bn: bool = True) -> tf.keras.Model:

@@ -42,9 +42,10 @@ def of(run: Planned, seconds: float) -> Trial:
     """Tries the run for about `seconds`, beside the time that tracing and compiling its step takes."""
     config = run.with_batch(_images(run))
     steps = config.steps(run.source.num_examples)
+    captions = config.method.read_captions(run.source)
     with run.strategy.scope():
         classes = 0 if run.source.multi_label else run.source.num_classes
-        model = build.pretraining(config, classes, steps, run.source.num_examples)
+        model = build.pretraining(config, classes, steps, run.source.num_examples, captions)
     initialize_encoder(model, config)
     batch, host = _host(config, run, model, seconds * HOST_SHARE)
     first, step = _step(config, run.strategy, model, batch, seconds * (1 - HOST_SHARE))

@@ -67,6 +67,7 @@ class Config:
     transforming: groups.Transforming = field(default_factory=groups.Transforming)
     recording: groups.Recording = field(default_factory=groups.Recording)
     state_probe: groups.StateProbe = field(default_factory=groups.StateProbe)
+    prompting: groups.Prompting = field(default_factory=groups.Prompting)
     predicting: groups.Predicting = field(default_factory=groups.Predicting)
     searching: groups.Searching = field(default_factory=groups.Searching)
     repeats: groups.Repeats = field(default_factory=groups.Repeats)

@@ -531,6 +531,17 @@ class StateProbe:
 
 
 @dataclasses.dataclass(frozen=True)
+class Prompting:
+    """prompts"""
+
+    prompts: str = option(
+        "",
+        "what is said of a class {}, between | where several are, or a CSV of class,prompt; empty: the run's "
+        "--caption_templates, the bare name where it had --captions",
+    )
+
+
+@dataclasses.dataclass(frozen=True)
 class Predicting:
     """predicting"""
 

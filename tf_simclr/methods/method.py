@@ -30,7 +30,7 @@ class Method:
     Its fields, made by `option`, are its flags. A train step asks it in this order for `targets`, `outputs`,
     `loss` and `after_step`. `model` is always the `models.Pretraining` that trains: `model.encoder`,
     `model.projection_head`, `model.state[...]`, `model.total_steps`, `model.num_images`,
-    `model.optimizer.iterations`.
+    `model.captions`, `model.optimizer.iterations`.
 
     Attributes:
         citation: of the paper, for the card of an export.
@@ -40,6 +40,7 @@ class Method:
         needs_labels: whether images of which none has a label are refused.
         labelled_fraction: of the labelled images, that keep their label; class-balanced, by the seed.
         needs_index: whether batches have `index`, int64 [n], where each image stands in its data set.
+        needs_captions: whether the model has `captions`, what `read_captions` gives.
         micro_batches: whether `loss` may be differentiated by the outputs of all chunks together.
     """
 
@@ -50,6 +51,7 @@ class Method:
     needs_labels: ClassVar[bool] = False
     labelled_fraction = 1.0  # not annotated: a method's own option of this name stands last
     needs_index: ClassVar[bool] = False
+    needs_captions: ClassVar[bool] = False
     micro_batches: ClassVar[bool] = True
 
     @property
@@ -62,6 +64,9 @@ class Method:
 
     def check_data(self, num_images: int) -> None:
         """UsageError where the options contradict the number of training images."""
+
+    def read_captions(self, source: Any) -> Any:
+        """What the model keeps of the captions of `source`, the training images, as `model.captions`."""
 
     def state(self, model: Any, image: tf.Tensor) -> dict[str, Any]:
         """Trackables beside encoder and head, kept in checkpoints; made once, and built.

@@ -44,6 +44,7 @@ class Pretraining(Model):
         total_steps: of the training, for methods whose coefficients have a schedule; 0: they stay as given.
         num_images: of the training, for methods that keep something of each; their batches have `index`
             [N] int64 from 0 to `num_images` - 1.
+        captions: of the images of the training, as the method's `read_captions` gives them.
 
     Raises:
         UsageError: an option of the method breaks its rules, or encoder or head are of Keras 3. `compile`,
@@ -63,6 +64,7 @@ class Pretraining(Model):
         micro_batches: int = 1,
         total_steps: int = 0,
         num_images: int = 0,
+        captions: Any = None,
     ) -> None:
         super().__init__(name=type(method).__name__.lower())
         self.distribute_reduction_method = REPLICAS_AGREE
@@ -79,6 +81,7 @@ class Pretraining(Model):
         self.micro_batches = micro_batches
         self.total_steps = total_steps
         self.num_images = num_images
+        self._captions = lambda: captions  # whose layers Keras would save with the model
         self.state: dict[str, Any] | None = None
         self.views_of: Callable[[Any], Any] = lambda batch: batch  # what makes the views of those without
         self.image_size: int | str = 0  # and channels, of the images that were seen last; 0: none yet
@@ -111,6 +114,11 @@ class Pretraining(Model):
         self.built = True
         super().compile(optimizer=optimizer, **options)
         finite.attach(self)
+
+    @property
+    def captions(self) -> Any:
+        """What the method keeps of the captions of the training images; None: it has none."""
+        return self._captions()
 
     @property
     def trainable_variables(self) -> list[tf.Variable]:

@@ -93,7 +93,9 @@ def _of_appendix_a(settings: groups.Augmentation) -> list[Any]:
     return layers
 
 
-def pretraining(config: Config, num_classes: int, steps: Steps, num_images: int = 0) -> Pretraining:
+def pretraining(
+    config: Config, num_classes: int, steps: Steps, num_images: int = 0, captions: Any = None
+) -> Pretraining:
     """The pretraining model, compiled; fewer than two classes leave the online classifier out."""
     model = Pretraining(
         config.method,
@@ -106,6 +108,7 @@ def pretraining(config: Config, num_classes: int, steps: Steps, num_images: int 
         micro_batches=config.memory.micro_batches,
         total_steps=steps.total,
         num_images=num_images,
+        captions=captions,
     )
     return compiled(model, config, steps)
 

@@ -17,6 +17,7 @@ from tf_simclr.methods.state import Average
 from tf_simclr.models import Classifier, LinearClassifier, Pretraining, ProjectionHead
 from tf_simclr.networks import Encoder
 from tf_simclr.runs import checkpoints, prefixes
+from tf_simclr.runs import texts as texts_lib
 from tf_simclr.runs.folder import RunFolder
 from tf_simclr.runs.parts import new_parts
 
@@ -27,7 +28,8 @@ class LoadedRun:
 
     `settings` is the content of config.json. `projection_head` and `classifier` are None where the
     checkpoint has none. The classifier reads the output of head layer `head_layer`; 0 is h. `top1` is None
-    at a step that was not measured. `momentum` says that the parts are a method's moving averages.
+    at a step that was not measured. `momentum` says that the parts are a method's moving averages. `texts` is
+    what a run by CLIP compares images with.
     """
 
     config: Config
@@ -41,6 +43,7 @@ class LoadedRun:
     top1: float | None
     git_commit: str | None
     momentum: bool = False
+    texts: texts_lib.Texts | None = None
 
     def logits(self, images: tf.Tensor, training: bool = False) -> tf.Tensor:
         """Images [b, H, W, 3] in [0, 1] to the classifier's logits [b, C]."""
@@ -58,6 +61,14 @@ class LoadedRun:
                 "the run of --checkpoint has no classifier; run linear_eval or finetune on it first"
             )
         return self.classifier
+
+    def require_texts(self) -> tuple[texts_lib.Texts, ProjectionHead]:
+        """The texts' side and the images' projection; UsageError where the run is not of CLIP."""
+        if self.texts is None or self.projection_head is None:
+            raise UsageError(
+                "the run of --checkpoint keeps no words (vocabulary.txt); give one of pretrain --method=clip"
+            )
+        return self.texts, self.projection_head
 
     def require_classes(self, source: Source) -> None:
         """Refuses data with other classes than the classifier's: their numbers would mean something else."""
@@ -120,6 +131,7 @@ def load_run(checkpoint: str) -> LoadedRun:
         class_names=tuple(found.get("class_names", ())),
         top1=result.get("top1") if result.get("steps") == prefixes.step_of(prefix) else None,
         git_commit=result.get("git_commit"),
+        texts=texts_lib.load(checkpoint, prefix),
     )
 
 

@@ -1,0 +1,73 @@
+"""The text encoder of a run by CLIP, and the words that it knows: vocabulary.txt in the run folder."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import tensorflow as tf
+
+from tf_simclr.config import stored
+from tf_simclr.config.stored import run_of
+from tf_simclr.errors import UsageError
+from tf_simclr.methods.clip import CLIP, Tokens
+from tf_simclr.networks.text_encoder import LogitScale, TextEncoder, Tokenizer
+from tf_simclr.runs.folder import RunFolder
+from tf_simclr.runs.prefixes import UNREADABLE, unreadable, variable_shapes
+
+NAME = "vocabulary.txt"
+
+
+class Texts(NamedTuple):
+    """What makes embeddings [n, P] of strings [n], and the scale of their cosines."""
+
+    tokenizer: Tokenizer
+    encoder: TextEncoder
+    scale: LogitScale
+
+    def __call__(self, texts: tf.Tensor) -> tf.Tensor:
+        return self.encoder(self.tokenizer(texts))
+
+
+def keep_vocabulary(run: RunFolder, captions: Tokens | None) -> None:
+    """Writes vocabulary.txt, a word a line, in the order of their tokens; nothing without captions.
+
+    Raises:
+        UsageError: training began with captions of other words.
+    """
+    if captions is None:
+        return
+    words = "".join(f"{word}\n" for word in captions.tokenizer.vocabulary)
+    path = run.path / NAME
+    if run.checkpoints.exists() and path.exists() and path.read_text() != words:
+        raise UsageError(
+            f"--model_dir={run.path}: the captions have other words than when the run began ({NAME}); give "
+            "another --model_dir"
+        )
+    run.write(NAME, words)
+
+
+def load(checkpoint: str, prefix: str) -> Texts | None:
+    """The texts' side of a run; None where it keeps no words, as a run of another method.
+
+    Raises:
+        UsageError: the checkpoint cannot be read.
+    """
+    path = run_of(checkpoint) / NAME
+    own = dict(stored.read_tree(path.parent).get("method", {}))
+    if own.pop("name", "") != "clip" or not path.exists():
+        return None
+    method, words = CLIP(**own), path.read_text().split("\n")[:-1]
+    tokenizer = Tokenizer(words, method.text_length)
+    out_dim = variable_shapes(prefix)["state/text_encoder/projection/kernel"][1]
+    encoder = method.text_encoder(tokenizer.num_tokens, out_dim)
+    scale = LogitScale()
+    scale(tf.zeros([1]))
+    state = tf.train.Checkpoint(text_encoder=encoder, logit_scale=scale)
+    holder = tf.train.Checkpoint(model=tf.train.Checkpoint(state=state))
+    try:
+        status = holder.restore(prefix)
+        status.assert_existing_objects_matched()
+    except UNREADABLE as error:
+        raise unreadable(prefix, error) from error
+    status.expect_partial()
+    return Texts(tokenizer, encoder, scale)
