@@ -21,7 +21,7 @@ from tf_simclr.runs import build
 ROOT = Path(__file__).resolve().parent.parent
 COMMANDS = ["pretrain", "linear_eval", "finetune", "evaluate", "knn", "label_efficiency", "import_official"]
 COMMANDS += ["transfer", "embed", "doctor", "distill", "predict", "search", "transformation_probe", "figures"]
-COMMANDS += ["reproduce"]
+COMMANDS += ["reproduce", "shrink"]
 ROOMS = [
     {"errors", "image_size"},
     {"progress", "files", "lookup", "options", "streams"},

@@ -21,7 +21,7 @@ from tf_simclr.options import LEAST
 
 COMMANDS = ["pretrain", "linear_eval", "finetune", "evaluate", "knn", "label_efficiency", "import_official"]
 COMMANDS += ["transfer", "embed", "doctor", "distill", "predict", "search", "figures", "transformation_probe"]
-COMMANDS += ["reproduce", "export"]
+COMMANDS += ["reproduce", "export", "shrink"]
 KINDS = [
     (command, method)
     for command in COMMANDS

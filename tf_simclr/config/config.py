@@ -65,6 +65,7 @@ class Config:
     neighbours: groups.Neighbours = field(default_factory=groups.Neighbours)
     transforming: groups.Transforming = field(default_factory=groups.Transforming)
     predicting: groups.Predicting = field(default_factory=groups.Predicting)
+    shrinking: groups.Shrinking = field(default_factory=groups.Shrinking)
     searching: groups.Searching = field(default_factory=groups.Searching)
     repeats: groups.Repeats = field(default_factory=groups.Repeats)
     comparison: groups.Comparison = field(default_factory=groups.Comparison)

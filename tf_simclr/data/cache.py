@@ -37,8 +37,7 @@ def cached(source: Source, image_size: ImageSize, folder: str = "") -> IndexedSo
     Raises:
       UsageError: the folder cannot be written.
     """
-    height, width = (round(_CACHED_SIZE * side) for side in height_and_width(image_size))
-    size = read_size(f"{height}x{width}")
+    size = cached_size(image_size)
     if not folder:
         rows = sorted(_decoded(source, size), key=lambda row: row[0])
         _, images, labels, ids = zip(*rows, strict=True)
@@ -55,6 +54,12 @@ def cached(source: Source, image_size: ImageSize, folder: str = "") -> IndexedSo
         raise  # an image that cannot be decoded: not the folder's fault
     except (OSError, tf.errors.OpError) as error:
         raise UsageError(f"--cache_dir={folder}: cannot be used ({str(error)[:200]})") from error
+
+
+def cached_size(image_size: ImageSize) -> int | str:
+    """What an image that is kept for views of `image_size` covers, 1.15 times that."""
+    height, width = (round(_CACHED_SIZE * side) for side in height_and_width(image_size))
+    return read_size(f"{height}x{width}")
 
 
 class _Decoded(Source):
