@@ -4,12 +4,18 @@
 
 A replica's batch stays as large. On n GPUs efficiency is the rate over n times that of one. Without GPUs
 one CPU is divided into virtual devices, which share its cores: then it is the rate over that of one, and
-shows what the exchange between replicas costs, not what more hardware gains.
+shows what the exchange between replicas costs, not what more hardware gains. Each number of replicas has a
+process of its own: TensorFlow keeps one group of devices a process.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import contextlib
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
 
 import tensorflow as tf
 from absl import app, flags
@@ -24,6 +30,7 @@ REPLICAS = flags.DEFINE_list("replicas", [], "how many, beside 1; empty: powers 
 BATCH = flags.DEFINE_integer("batch_size", 0, "images a replica; 0: 32, on GPUs 512", lower_bound=0)
 WIDTH = flags.DEFINE_float("width", 0.25, "of the ResNet-18 (CIFAR stem)", lower_bound=0.01)
 STEPS = flags.DEFINE_integer("steps", 4, "a turn", lower_bound=1)
+SERVE = flags.DEFINE_integer("serve", 0, "replicas of this process, which does a turn a line; internal")
 SIDE = 32
 VIRTUAL = 4  # replicas at most on CPUs, where no more are asked for
 
@@ -31,12 +38,13 @@ VIRTUAL = 4  # replicas at most on CPUs, where no more are asked for
 def main(arguments: list[str]) -> None:
     if len(arguments) > 1:
         raise app.UsageError(f"unexpected argument {arguments[1]!r}")
-    tf.get_logger().setLevel("WARNING")  # strategies tell of every all-reduce
     place = device.choose()
-    counts = counts_of(place)
-    names = parity.virtual_devices(counts[-1]) if place == "CPU" else [f"GPU:{i}" for i in range(counts[-1])]
     own = BATCH.value or (512 if place == "GPU" else 32)
-    seconds = take_turns({title(count): steps_on(names[:count], own) for count in counts})
+    if SERVE.value:
+        return serve(steps_on(devices(place, SERVE.value), own))
+    counts = counts_of(place)
+    with contextlib.ExitStack() as stack:
+        seconds = take_turns({title(count): stack.enter_context(served(count)) for count in counts})
     contest = Contest(
         f"train step, ResNet-18 at width {WIDTH.value:g}, {own} images of {SIDE} px a replica on {place}s",
         {title(count): [one / count for one in seconds[title(count)]] for count in counts},  # of equal work
@@ -57,14 +65,54 @@ def counts_of(place: str) -> list[int]:
     """1 and the numbers of replicas asked for, ascending.
 
     Raises:
-        UsageError: one is no number, or more than there are GPUs.
+        UsageError: there are no such replicas.
     """
     gpus = len(tf.config.list_physical_devices("GPU"))
+    known = range(1, gpus + 1) if place == "GPU" else (1, 2, 4, 8, 16)
     most = gpus if place == "GPU" else VIRTUAL
     asked = REPLICAS.value or [str(2**power) for power in range(most.bit_length())]
-    if any(not one.isdecimal() or not 1 <= int(one) <= (gpus if place == "GPU" else 16) for one in asked):
-        raise app.UsageError(f"--replicas={','.join(asked)}: give numbers up to {gpus or 16}")
+    if any(not one.isdecimal() or int(one) not in known for one in asked):
+        raise app.UsageError(f"--replicas={','.join(asked)}: give some of {', '.join(map(str, known))}")
     return sorted({1, *map(int, asked)})
+
+
+def devices(place: str, count: int) -> list[str]:
+    return [f"GPU:{i}" for i in range(count)] if place == "GPU" else parity.virtual_devices(count)
+
+
+def serve(turn: Callable[[], None]) -> None:
+    """A turn for every line of standard input, answered by a line."""
+    for _ in sys.stdin:
+        turn()
+        print("done", flush=True)
+
+
+@contextlib.contextmanager
+def served(count: int) -> Iterator[Callable[[], None]]:
+    """A turn on `count` replicas in a process that stays until the block ends."""
+    own = [f"--{name}={flags.FLAGS[name].value}" for name in ("device", "batch_size", "width", "steps")]
+    command = [sys.executable, "-m", "benchmarks.scaling", f"--serve={count}", *own]
+    environment = {**os.environ, "TF_FORCE_GPU_ALLOW_GROWTH": "true"}  # the processes share the GPUs
+    with (
+        tempfile.TemporaryFile("w+") as errors,
+        subprocess.Popen(
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=errors, text=True, env=environment
+        ) as process,
+    ):
+        assert process.stdin is not None
+        assert process.stdout is not None
+        lines, answers = process.stdin, process.stdout
+
+        def turn() -> None:
+            print(file=lines, flush=True)
+            if answers.readline() != "done\n":
+                errors.seek(0)
+                raise RuntimeError(f"{title(count)}: {errors.read()[-2000:]}")
+
+        try:
+            yield turn
+        finally:
+            process.kill()
 
 
 def title(count: int) -> str:

@@ -31,9 +31,9 @@ def said(folder: Path, name: str) -> Iterator[str]:
     result = folder / name / "result.json"
     if result.exists():
         content = json.loads(result.read_text())
-        for key in ("step", "images_per_second", "accuracy", "top1"):
+        for key in ("steps", "images_per_second", "top1"):
             if content.get(key) is not None:
-                yield f"{key} {content[key]}"
+                yield f"{key} {content[key]:,.5g}"
     elif not (folder / f"{name}.json").exists():
         lines = (folder / f"{name}.log").read_text(errors="replace").strip().splitlines()
         yield lines[-1] if lines else ""
