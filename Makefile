@@ -19,11 +19,13 @@ INSTALLED_DEV := .venv/installed-dev
 endif
 RUNS ?= runs/digits
 BENCH ?= runs/bench
-BENCHMARKS := input_pipeline feed train_step nt_xent optimizer startup
+BENCHMARKS := input_pipeline feed host_scaling shrink train_step scaling nt_xent optimizer startup
 # a folder of photographs, and where TFDS has CIFAR-10; without them pictures are drawn, and TFDS downloads
 IMAGES ?= $(wildcard ../shared/data/imagenet_sample/train)
 DATA_DIR ?= $(wildcard ../shared/data/tfds)
 bench-flags-input_pipeline := --images=$(IMAGES)
+bench-flags-host_scaling := --images=$(IMAGES)
+bench-flags-shrink := --images=$(IMAGES)
 bench-flags-startup := --data_dir=$(DATA_DIR)
 
 PAPER := table1 figure5 table2_4 table5 figure7 figure8 table3 figure9 tableB1 table6 table7 table8

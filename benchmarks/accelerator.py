@@ -1,18 +1,19 @@
-"""What a pretraining step costs in arithmetic and memory traffic, to state a device's share of its limit.
+"""What a pretraining step costs in arithmetic and memory traffic, and how near to its limit it runs.
 
 The model: a step of convolutions is bound by arithmetic (multiply-accumulates, MAC; backward costs twice
-forward) or by the traffic of activations, whichever takes longer. A data sheet gives both limits.
+forward) or by the traffic of activations, whichever takes longer.
 """
 
 from __future__ import annotations
 
 import dataclasses
-import statistics
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
+from typing import Any
 
 import tensorflow as tf
 
-from benchmarks.contest import Contest, take_turns
+from benchmarks import roofline
+from benchmarks.contest import Claim, Contest
 from tf_simclr import augment, models, optimizers
 
 PASSES = 3  # forward once, backward by inputs and by weights
@@ -22,10 +23,11 @@ TRAFFIC = {"Conv2D", "FusedBatchNormV3", "Relu", "AddV2", "MaxPool"}
 
 @dataclasses.dataclass(frozen=True)
 class Cost:
-    """Of one view, forward: `macs`, and `elements` that operations read and write."""
+    """Of one view, forward: `macs`, `elements` that operations move, `fused`: those of convolutions alone."""
 
     macs: float
     elements: float
+    fused: float = 0.0
 
     def gmacs_of_image(self) -> float:
         """10^9 MAC of an image in pretraining: two views, forward and backward."""
@@ -34,6 +36,29 @@ class Cost:
     def gigabytes_of_image(self, bytes_an_element: int) -> float:
         """10^9 bytes that an image moves, if nothing stays in a cache."""
         return VIEWS * PASSES * self.elements * bytes_an_element / 1e9
+
+    def work(self, images: int, bytes_an_element: int) -> roofline.Work:
+        """Least work of pretraining on some images: all but the convolutions fused into them."""
+        passes = VIEWS * PASSES * images
+        return roofline.Work(2 * passes * self.macs, passes * self.fused * bytes_an_element)
+
+
+@dataclasses.dataclass(frozen=True)
+class Case:
+    """An encoder's step: its name, the batch, the views' side in pixels, steps a turn."""
+
+    name: str
+    encoder: Callable[[], models.ResNet]
+    batch_size: int
+    side: int
+    steps: int
+
+
+CASES = [
+    Case("ResNet-18, CIFAR stem", lambda: models.ResNet(18, stem="cifar"), 1024, 32, 20),
+    Case("ResNet-50", lambda: models.ResNet(50), 256, 224, 10),
+]
+TINY = [Case("tiny", lambda: models.ResNet(18, 0.0625, stem="cifar"), 4, 8, 2)]
 
 
 def cost(encoder: tf.keras.Model, side: int) -> Cost:
@@ -48,7 +73,12 @@ def cost(encoder: tf.keras.Model, side: int) -> Cost:
     options = profiler.ProfileOptionBuilder(profiler.ProfileOptionBuilder.float_operation())
     flops = profiler.profile(graph, options=options.with_empty_output().build()).total_float_ops
     moved = [op for op in graph.get_operations() if op.type in TRAFFIC]
-    return Cost(flops / 2, sum(_elements(tensor) for op in moved for tensor in _activations(op)))
+    convolutions = [op for op in moved if op.type == "Conv2D"]
+    return Cost(flops / 2, _traffic(moved), _traffic(convolutions))
+
+
+def _traffic(operations: list[tf.Operation]) -> int:
+    return sum(_elements(tensor) for op in operations for tensor in _activations(op))
 
 
 def _activations(op: tf.Operation) -> list[tf.Tensor]:
@@ -61,45 +91,39 @@ def _elements(tensor: tf.Tensor) -> int:
     return tensor.shape.num_elements()
 
 
-def contest(
-    name: str, encoder_of: Callable[[], models.ResNet], batch_size: int, side: int, steps: int
-) -> Contest:
-    """Compiled bfloat16 steps of SimCLR on views that are made already."""
+def contest(case: Case, limits: roofline.Roofline) -> tuple[Contest, dict[str, Any]]:
+    """Steps of SimCLR in bfloat16 on views that are ready, with XLA and without, beside their limit."""
+    turns = {"train step": steps_of(case, False), "train step, XLA": steps_of(case, True)}
+    found = cost(case.encoder(), case.side)
+    return roofline.contest(
+        f"train step, {case.name}, {case.batch_size} images of {case.side} px, bfloat16",
+        turns,
+        found.work(case.steps * case.batch_size, 2),
+        limits,
+        amount=case.steps * case.batch_size,
+        unit="images",
+        claims=[Claim("train step, XLA", "train step")],
+        of_limit=list(turns),
+    )
+
+
+def steps_of(case: Case, jit_compile: bool) -> Callable[[], None]:
+    """A turn of a bfloat16 model's steps on one batch; the host waits for the last one alone."""
     tf.keras.mixed_precision.set_global_policy("mixed_bfloat16")
-    encoder = encoder_of()
     augmentations = augment.Augmentations([augment.ColorDistortion(), augment.GaussianBlur()])
-    model = models.SimCLR(encoder, models.ProjectionHead(), augmentations)
-    model.compile(optimizers.LARS(0.3, weight_decay=1e-6), jit_compile=True)
-    views = tf.cast(tf.random.uniform([batch_size, 2, side, side, 3], 0, 256, tf.int32), tf.uint8)
-    batches = tf.data.Dataset.from_tensors({"views": views}).repeat()
+    model = models.SimCLR(case.encoder(), models.ProjectionHead(), augmentations)
+    model.compile(optimizers.LARS(0.3, weight_decay=1e-6), jit_compile=jit_compile)
     tf.keras.mixed_precision.set_global_policy("float32")
-    train, iterator = model.make_train_function(), iter(batches)
+    shape = [case.batch_size, 2, case.side, case.side, 3]
+    views = tf.cast(tf.random.uniform(shape, 0, 256, tf.int32), tf.uint8)
+    train, iterator = (
+        model.make_train_function(),
+        iter(tf.data.Dataset.from_tensors({"views": views}).repeat()),
+    )
 
     def turn() -> None:
-        for _ in range(steps):
+        for _ in range(case.steps):
             logs = train(iterator)
         tf.nest.map_structure(lambda value: value.numpy(), logs)
 
-    subject = f"train step, {name}, {batch_size} images of {side} px, bfloat16, XLA"
-    return Contest(subject, take_turns({"train step": turn}), steps * batch_size, "images", claims=[])
-
-
-def rates(contest: Contest, one: Cost) -> dict[str, float]:
-    """Arithmetic and traffic (of bfloat16) that the median turn did."""
-    speed = contest.amount / statistics.median(contest.seconds["train step"])
-    gmacs, gigabytes = one.gmacs_of_image(), one.gigabytes_of_image(2)
-    return {
-        "gmacs_of_image": gmacs,
-        "teraflops": 2e-3 * gmacs * speed,
-        "gigabytes_of_image": gigabytes,
-        "terabytes_a_second": 1e-3 * gigabytes * speed,
-    }
-
-
-def text(found: Mapping[str, float]) -> str:
-    return (
-        f"  arithmetic: {found['gmacs_of_image']:.3g} GMAC an image, {found['teraflops']:.3g} TFLOP/s\n"
-        f"  traffic, at most: {found['gigabytes_of_image']:.3g} GB an image, "
-        f"{found['terabytes_a_second']:.3g} TB/s\n"
-        "  divide by the data sheet's bfloat16 TFLOP/s and memory TB/s: the larger share is the step's limit"
-    )
+    return turn

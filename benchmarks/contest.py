@@ -14,8 +14,6 @@ from typing import Any
 
 from absl import flags
 
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # before anybody imports TensorFlow
-
 ROUNDS = flags.DEFINE_integer("rounds", 5, "rounds; in each, every contestant has a turn", lower_bound=1)
 JSON = flags.DEFINE_string("json", "", "file to write the figures to, as JSON")
 

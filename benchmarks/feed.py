@@ -24,6 +24,7 @@ from tf_simclr.data.resident import Resident, decode_all
 
 SIDE, COUNT, WIDTH, STEPS = train_step.SIDE, 5000, 0.25, 8
 BATCH, BATCHES = 512, 40  # a turn
+SMALL_BATCH = 64  # of a step
 
 
 def main(arguments: list[str]) -> None:
@@ -73,11 +74,11 @@ def limit(images: Resident) -> Callable[[], Any]:
 
 
 def contest_of_steps(source: data.Source, images: Resident) -> Contest:
-    model, batch = train_step.our_model(WIDTH), train_step.IMAGES
+    model, batch = train_step.our_model(WIDTH), SMALL_BATCH
     model.views_of = DeviceViews(images, SIDE)
     sampling, drawn = data.Sampling(SIDE, batch, seed=0), model.augmentations.num_uniforms
     crops = crop_batches(source, sampling, images, num_uniforms=drawn)
-    turns = {"host": train_step.our_steps(WIDTH, STEPS), "device": train_step.fit(model, crops, STEPS)}
+    turns = {"host": train_step.our_steps(WIDTH, STEPS, batch), "device": train_step.fit(model, crops, STEPS)}
     subject = f"train step, ResNet-18 at width {WIDTH}, {batch} images of {SIDE} px"
     claims = [Claim("device", "host", 1.0)]
     return Contest(subject, take_turns(turns), amount=STEPS, unit="steps", claims=claims)

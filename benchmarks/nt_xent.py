@@ -1,9 +1,9 @@
 """NT-Xent, forward and backward, d = 128: in blocks, beside the textbook's full matrices and a bare product.
 
-    python -m benchmarks.nt_xent
+    python -m benchmarks.nt_xent [--device=cpu]
 
-Memory is what the peak of a fresh process rises by while it computes the loss once. The limit is matrix
-products of the same arithmetic: one for the similarities, two for their gradients.
+Memory, on CPUs alone, is what the peak of a fresh process rises by while it computes the loss once. The limit
+is matrix products of the same arithmetic: one for the similarities, two for their gradients.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from typing import Any
 import tensorflow as tf
 from absl import app, flags
 
-from benchmarks import textbook
+from benchmarks import device, textbook
 from benchmarks.contest import Claim, Contest, publish, take_turns
 from tf_simclr.objectives import nt_xent
 
@@ -61,7 +61,7 @@ def contestants(images: int) -> dict[str, Turn]:
 
 def extra_mib(name: str, images: int) -> float:
     """Peak memory of a fresh process over what it had before, in MiB."""
-    flags_ = [f"--measure={name}", f"--images={images}", f"--block_size={BLOCK.value}"]
+    flags_ = ["--device=cpu", f"--measure={name}", f"--images={images}", f"--block_size={BLOCK.value}"]
     command = [sys.executable, "-m", "benchmarks.nt_xent", *flags_]
     return float(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
 
@@ -78,6 +78,7 @@ def measure(name: str) -> None:
 def main(arguments: list[str]) -> None:
     if len(arguments) > 1:
         raise app.UsageError(f"unexpected argument {arguments[1]!r}")
+    device.choose()
     if MEASURE.value:
         return measure(MEASURE.value)
     names = ["textbook", "ours, whole matrix", "ours, in blocks"]

@@ -1,6 +1,6 @@
-"""LARS's update of ResNet-50's variables beside Keras's SGD with momentum.
+"""LARS's update of ResNet-50's variables beside Keras's SGD with momentum and the traffic of any momentum.
 
-python -m benchmarks.optimizer
+python -m benchmarks.optimizer [--device=cpu]
 """
 
 from __future__ import annotations
@@ -11,10 +11,12 @@ from typing import Any
 import tensorflow as tf
 from absl import app
 
-from benchmarks.contest import Claim, Contest, publish, take_turns
+from benchmarks import device, roofline
+from benchmarks.contest import Claim, publish
 from tf_simclr import models, optimizers
 
 UPDATES = 5  # a turn
+MOVED = 5  # numbers a variable: weight and momentum read and written, gradient read
 
 
 def updates(optimizer: Any, shapes: list[tf.TensorShape]) -> Callable[[], None]:
@@ -42,20 +44,24 @@ def updates(optimizer: Any, shapes: list[tf.TensorShape]) -> Callable[[], None]:
 def main(arguments: list[str]) -> None:
     if len(arguments) > 1:
         raise app.UsageError(f"unexpected argument {arguments[1]!r}")
+    place = device.choose()
     shapes = [variable.shape for variable in models.ResNet(50).trainable_variables]
-    contest = Contest(
+    numbers = sum(shape.num_elements() for shape in shapes)
+    contest, rates = roofline.contest(
         f"update of ResNet-50's {len(shapes)} variables",
-        take_turns(
-            {
-                "Keras SGD with momentum": updates(tf.keras.optimizers.SGD(1e-3, momentum=0.9), shapes),
-                "LARS": updates(optimizers.LARS(1e-3, weight_decay=1e-6), shapes),
-            }
-        ),
+        {
+            "Keras SGD with momentum": updates(tf.keras.optimizers.SGD(1e-3, momentum=0.9), shapes),
+            "LARS": updates(optimizers.LARS(1e-3, weight_decay=1e-6), shapes),
+        },
+        roofline.Work(0, UPDATES * numbers * MOVED * 4),
+        roofline.Roofline.of_device(place, "float32"),
         amount=UPDATES,
         unit="updates",
         claims=[Claim("LARS", "Keras SGD with momentum", 1 / 1.3)],
+        of_limit=["LARS"],
     )
-    publish("optimizer", contest)
+    publish("optimizer", contest, roofline=rates)
+    print(roofline.text(rates))
 
 
 if __name__ == "__main__":

@@ -1,11 +1,11 @@
-"""The train step of ResNet-18 (CIFAR stem), 64 images, augmentation included, ours beside the textbook's.
+"""The train step of ResNet-18 (CIFAR stem), augmentation included, ours beside the textbook's.
 
-    python -m benchmarks.train_step [--device=GPU]
+    python -m benchmarks.train_step [--device=cpu]
 
-Images are decoded already; a turn pulls batches through each one's input pipeline and trains on them. The
-limit is the encoder's forward and backward pass alone, on views that are ready. Colour distortion is also
-measured by itself at 224 px. --device=GPU times ResNet-50 there in place of all this, and prints its
-arithmetic and memory traffic a second, to hold against the device's data sheet.
+Images are decoded already; a turn pulls batches through each one's input pipeline and trains on them. Limits
+are the encoder's forward and backward pass alone, on views that are ready, and the roofline of the device.
+Colour distortion is also measured by itself at 224 px. On a GPU follow the steps of ResNet-18 and ResNet-50
+in bfloat16, with XLA and without, on views that are ready.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import numpy as np
 import tensorflow as tf
 from absl import app, flags
 
-from benchmarks import accelerator, textbook
+from benchmarks import accelerator, device, roofline, textbook
 from benchmarks.contest import Claim, Contest, Turn, batches_turn, cpu_features, publish, take_turns
 from tf_simclr import augment, data, models, optimizers
 from tf_simclr.data.records import MemorySource
@@ -25,8 +25,12 @@ from tf_simclr.data.records import MemorySource
 WIDTHS = flags.DEFINE_multi_enum(
     "width", ["1", "0.25"], ["1", "0.25"], "width of the ResNet-18; may be repeated"
 )
-DEVICE = flags.DEFINE_enum("device", "CPU", ["CPU", "GPU"], "device to measure")
-IMAGES, SIDE = 64, 32
+IMAGES = flags.DEFINE_integer("images", 0, "of a batch; 0: 64 on CPUs, 512 on a GPU", lower_bound=0)
+ENCODERS = flags.DEFINE_enum(
+    "encoders", "auto", ["auto", "none", "tiny", "full"], "bfloat16 steps on ready views; auto: full on a GPU"
+)
+SIDE = 32
+DRAWN = 4  # batches of different images
 STEPS = {"1": 2, "0.25": 8}  # a turn, by width
 BATCHES = 8  # a turn, of views whose colours alone are distorted
 
@@ -34,42 +38,54 @@ BATCHES = 8  # a turn, of views whose colours alone are distorted
 def main(arguments: list[str]) -> None:
     if len(arguments) > 1:
         raise app.UsageError(f"unexpected argument {arguments[1]!r}")
-    if DEVICE.value == "GPU":
-        if not tf.config.list_physical_devices("GPU"):
-            raise app.UsageError("--device=GPU: TensorFlow finds no GPU")
-        of_the_gpu()
-        return
-    publish("train_step", *map(contest_of_width, WIDTHS.value), contest_of_colors())
+    place = device.choose()
+    rates: dict[str, Any] = {}
+    contests = [contest_of_width(name, place, rates) for name in WIDTHS.value]
+    contests.append(contest_of_colors())
+    for case in encoders(place):
+        limits = roofline.Roofline.of_device(place, "bfloat16")
+        contest, rates[case.name] = accelerator.contest(case, limits)
+        contests.append(contest)
+    publish("train_step", *contests, rooflines=rates)
+    for name, found in rates.items():
+        print(f"{name}\n{roofline.text(found)}")
 
 
-def of_the_gpu() -> None:
-    """ResNet-50 in place of all else, and what it asks of the device."""
-    contest = accelerator.contest("ResNet-50", lambda: models.ResNet(50), batch_size=256, side=224, steps=20)
-    found = accelerator.rates(contest, accelerator.cost(models.ResNet(50), 224))
-    publish("train_step", contest, accelerator=found)
-    print(accelerator.text(found))
+def encoders(place: str) -> list[accelerator.Case]:
+    wanted = ENCODERS.value if ENCODERS.value != "auto" else ("full" if place == "GPU" else "none")
+    return {"none": [], "tiny": accelerator.TINY, "full": accelerator.CASES}[wanted]
 
 
-def contest_of_width(name: str) -> Contest:
-    """Whole train steps; bfloat16 too where the processor has instructions for it."""
-    steps, width = STEPS[name], float(name)
+def contest_of_width(name: str, place: str, rates: dict[str, Any]) -> Contest:
+    """Whole train steps; bfloat16 too where the device has it. Adds its roofline to `rates`."""
+    width, count = float(name), IMAGES.value or (512 if place == "GPU" else 64)
+    steps = STEPS[name] * (4 if place == "GPU" else 1)
     turns: dict[str, Turn | Callable[[], Any]] = {
-        "textbook": textbook_steps(width, steps),
-        "ours": our_steps(width, steps),
+        "textbook": textbook_steps(width, steps, count),
+        "ours": our_steps(width, steps, count),
     }
     claims = [Claim("ours", "textbook", 1.0 if width == 1 else 1.2)]
-    if cpu_features() & {"avx512_bf16", "amx_bf16"}:
-        turns["ours, bfloat16"] = our_steps(width, steps, "mixed_bfloat16")
+    if place == "GPU" or cpu_features() & {"avx512_bf16", "amx_bf16"}:
+        turns["ours, bfloat16"] = our_steps(width, steps, count, "mixed_bfloat16")
         claims += [Claim("ours, bfloat16", "ours", 1.3)] if width == 1 else []
     else:
         print("bfloat16 is left out: this processor has neither avx512_bf16 nor amx_bf16")
-    turns["limit: forward and backward alone"] = bare_steps(width, steps)
+    turns["limit: forward and backward alone"] = bare_steps(width, steps, count)
     claims.append(Claim("ours", "limit: forward and backward alone"))
-    subject = f"train step, ResNet-18 at width {name}, {IMAGES} images of {SIDE} px"
-    return Contest(subject, take_turns(turns), amount=steps, unit="steps", claims=claims)
+    contest, rates[f"ResNet-18 at width {name}"] = roofline.contest(
+        f"train step, ResNet-18 at width {name}, {count} images of {SIDE} px",
+        turns,
+        accelerator.cost(models.ResNet(18, width, stem="cifar"), SIDE).work(steps * count, 4),
+        roofline.Roofline.of_device(place, "float32"),
+        amount=steps * count,
+        unit="images",
+        claims=claims,
+        of_limit=["ours"],
+    )
+    return contest
 
 
-def images(count: int = 4 * IMAGES) -> np.ndarray:
+def images(count: int) -> np.ndarray:
     """Blurred noise, which compresses and resizes like a picture."""
     noise = np.random.default_rng(0).uniform(0, 255, [count, SIDE // 4, SIDE // 4, 3])
     return tf.cast(tf.image.resize(noise, [SIDE, SIDE], "bicubic"), tf.uint8).numpy()
@@ -88,18 +104,18 @@ def source_of(pixels: np.ndarray) -> MemorySource:
     )
 
 
-def textbook_steps(width: float, steps: int) -> Turn:
-    decoded = tf.data.Dataset.from_tensor_slices(images()).repeat()
+def textbook_steps(width: float, steps: int, batch_size: int) -> Turn:
+    decoded = tf.data.Dataset.from_tensor_slices(images(DRAWN * batch_size)).repeat()
     model = textbook.SimCLR(width)
     model.compile(tf.keras.optimizers.SGD(0.1, momentum=0.9))
-    return fit(model, textbook.views(decoded, SIDE, IMAGES), steps)
+    return fit(model, textbook.views(decoded, SIDE, batch_size), steps)
 
 
-def our_steps(width: float, steps: int, policy: str = "float32") -> Turn:
+def our_steps(width: float, steps: int, batch_size: int, policy: str = "float32") -> Turn:
     model = our_model(width, policy)
     batches = data.pretraining_batches(
-        data.cached(source_of(images()), SIDE),
-        data.Sampling(SIDE, IMAGES, seed=0),
+        data.cached(source_of(images(DRAWN * batch_size)), SIDE),
+        data.Sampling(SIDE, batch_size, seed=0),
         num_uniforms=model.augmentations.num_uniforms,
     )
     return fit(model, batches, steps)
@@ -129,10 +145,10 @@ def fit(model: tf.keras.Model, batches: tf.data.Dataset, steps: int) -> Turn:
     return batches_turn(batches, steps, use, settle=1.0)
 
 
-def bare_steps(width: float, steps: int) -> Callable[[], Any]:
+def bare_steps(width: float, steps: int, batch_size: int) -> Callable[[], Any]:
     """The encoder's forward and backward pass on 2N ready views: what any SimCLR has to pay."""
     encoder = models.ResNet(18, width, stem="cifar")
-    views = tf.random.stateless_uniform([2 * IMAGES, SIDE, SIDE, 3], [0, 0])
+    views = tf.random.stateless_uniform([2 * batch_size, SIDE, SIDE, 3], [0, 0])
 
     @tf.function
     def step() -> tf.Tensor:

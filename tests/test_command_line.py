@@ -62,7 +62,7 @@ def test_help_answers_without_tensorflow(module: str) -> None:
     assert time.perf_counter() - began < 2
     assert done.returncode == 0, done.stderr
     assert not re.search(r"\| *tensorflow$", done.stderr, flags=re.MULTILINE)
-    assert re.search(r"--(checkpoint|source|table|environment)\b", done.stdout)
+    assert re.search(r"--(checkpoint|source|table|environment|output_dir)\b", done.stdout)
 
 
 @pytest.mark.parametrize(

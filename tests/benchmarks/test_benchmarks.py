@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 import time
@@ -14,7 +15,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from benchmarks import accelerator, figure, textbook
+from benchmarks import accelerator, figure, roofline, summary, textbook
 from benchmarks.contest import Claim, Contest, batches_turn, take_turns
 from tf_simclr.models import ResNet
 from tf_simclr.objectives import nt_xent
@@ -91,27 +92,49 @@ def test_traffic_is_what_a_view_moves_without_the_weights() -> None:
     encoder = tf.keras.Sequential([*layers, tf.keras.layers.ReLU()])
     cost = accelerator.cost(encoder, 8)
     assert cost.elements == 64 * (3 + 4) + 64 * (4 + 4)
+    assert cost.fused == 64 * (3 + 4)
 
 
-@pytest.mark.slow
-def test_an_accelerators_step_is_timed_in_rounds_and_its_rates_follow(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr(accelerator, "take_turns", lambda turns: take_turns(turns, rounds=2))
-    encoders = []
+def test_a_limit_is_what_takes_longer_at_the_rates_of_the_round() -> None:
+    """A turn of the probes: 2 * 4^3 * 3 operations, and 3 numbers of 4 bytes, 10 times, thrice."""
+    line = roofline.Roofline("float32", side=4, numbers=10, repeats=3)
+    seconds = {"matrix products": [1.0, 2.0], "sums": [4.0, 4.0]}
+    assert line.work() == roofline.Work(384.0, 360.0)
+    assert line.limit(seconds, roofline.Work(3840.0, 360.0)) == [10.0, 20.0]
+    assert line.limit(seconds, roofline.Work(384.0, 3600.0)) == [40.0, 40.0]
+    rates = line.rates(seconds, roofline.Work(384.0, 360.0))
+    assert (rates["flop_a_second"], rates["bytes_a_second"]) == (256.0, 90.0)
+    assert rates["bound_by"] == "memory"
 
-    def encoder() -> ResNet:
-        encoders.append(ResNet(18, 0.0625, stem="cifar"))
-        return encoders[-1]
 
-    contest = accelerator.contest("tiny", encoder, batch_size=4, side=8, steps=2)
-    assert encoders[0].compute_dtype == "bfloat16"
-    assert (contest.amount, len(contest.seconds["train step"])) == (8, 2)
-    rates = accelerator.rates(contest, accelerator.Cost(macs=1e9, elements=3e9))
-    speed = 8 / np.median(contest.seconds["train step"])
-    assert rates["gmacs_of_image"] == 6  # two views, thrice
-    assert rates["teraflops"] == pytest.approx(2 * 6e9 * speed / 1e12)
-    assert rates["terabytes_a_second"] == pytest.approx(2 * 18e9 * speed / 1e12)
+def test_a_rooflines_turns_do_all_their_work(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Products of a matrix whose rows add up to 1 stay as large; each sum is added."""
+    products, sums = roofline.Roofline("bfloat16", side=64, numbers=100, repeats=3).turns().values()
+    assert 0.1 < float(products()) * 64 < 10
+    assert [float(sums()), float(sums())] == [3.0, 6.0]
+
+
+def test_a_share_of_the_limit_stands_in_the_table(monkeypatch: pytest.MonkeyPatch) -> None:
+    line = roofline.Roofline("float32", side=64, numbers=1000)
+    seconds = {"step": [0.4], "matrix products": [0.1], "sums": [1e-9]}
+    monkeypatch.setattr(roofline, "take_turns", lambda turns: {name: seconds[name] for name in turns})
+    contest, rates = roofline.contest(
+        "subject",
+        {"step": print},
+        roofline.Work(line.work().flop, 0.0),
+        line,
+        amount=1,
+        unit="steps",
+        claims=[],
+        of_limit=["step"],
+    )
+    assert contest.ratio(Claim("step", roofline.LIMIT)) == pytest.approx(0.25)
+    assert rates["bound_by"] == "arithmetic"
+
+
+def test_least_work_of_a_step_is_that_of_its_convolutions() -> None:
+    work = accelerator.Cost(macs=1e9, elements=3e9, fused=1e6).work(10, 2)
+    assert (work.flop, work.bytes) == (10 * 6 * 2e9, 10 * 6 * 2e6)  # two views, thrice
 
 
 def test_the_figure_shows_every_claim(tmp_path: Path) -> None:
@@ -145,14 +168,54 @@ def test_benchmarks_find_keras_2_on_any_tensorflow() -> None:
     [
         ("nt_xent", ["--images=256", "--large=512", "--block_size=64"]),
         ("optimizer", []),
-        ("train_step", ["--width=0.25"]),
+        ("train_step", ["--width=0.25", "--images=8", "--encoders=tiny", "--device=cpu"]),
         ("feed", []),
         ("input_pipeline", ["--count=64"]),
+        ("host_scaling", ["--count=64", "--image_size=32"]),
+        ("scaling", ["--batch_size=4", "--width=0.0625", "--replicas=2,4", "--steps=1"]),
+        ("shrink", ["--count=64", "--image_size=32"]),
     ],
 )
 def test_a_benchmark_runs(benchmark: str, arguments: list[str], tmp_path: Path) -> None:
     content = run(benchmark, tmp_path, *arguments)
     assert content["contests"]
+    for contest in content["contests"]:  # type: ignore[attr-defined]
+        assert all(claim["ratio"] > 0 for claim in contest["claims"])
+
+
+@pytest.mark.slow
+def test_one_step_is_the_same_step_compiled() -> None:
+    command = [sys.executable, "-m", "benchmarks.agreement", "--images=8"]
+    done = subprocess.run(command, cwd=ROOT, env=users(), capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert "agreement holds" in done.stdout
+
+
+@pytest.mark.slow
+def test_the_script_for_a_gpu_does_its_parts_goes_on_after_one_that_fails_and_sums_up(tmp_path: Path) -> None:
+    """Tiny, on a CPU; the host's rate is asked of a folder that is not there, and must fail alone."""
+    out = tmp_path / "out"
+    environment = {**users(), "TINY": "1", "PYTHON": sys.executable, "IMAGES": str(tmp_path / "nowhere")}
+    parts = ["host_scaling", "pilot", "pretrain", "linear_eval"]
+    command = ["sh", "benchmarks/on_gpu.sh", str(out), *parts]
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr[-2000:]
+    ends = {part: int((out / f"{part}.part").read_text().split()[0]) for part in parts}
+    assert ends["host_scaling"] > 0
+    assert {ends[part] for part in parts if part != "host_scaling"} == {0}, done.stdout
+    summary = (out / "summary.md").read_text()
+    assert "| host_scaling | FAILED (1) |" in summary
+    top1 = json.loads((out / "linear_eval" / "result.json").read_text())["top1"]
+    assert re.search(rf"\| linear_eval \| done \|.*top1 {top1:,.5g} \|", summary)
+
+
+def test_a_part_out_of_time_is_said_to_be(tmp_path: Path) -> None:
+    for name, status in (("parity", 124), ("tests", 0)):
+        (tmp_path / f"{name}.part").write_text(f"{status} 12\n")
+        (tmp_path / f"{name}.log").write_text("collected\n7 passed\n")
+    page = "\n".join(summary.page(tmp_path))
+    assert "| parity | OUT OF TIME | 12 s | 7 passed |" in page
+    assert "| tests | done | 12 s | 7 passed |" in page
 
 
 @pytest.mark.slow

@@ -21,7 +21,7 @@ from tf_simclr.options import LEAST
 
 COMMANDS = ["pretrain", "linear_eval", "finetune", "evaluate", "knn", "label_efficiency", "import_official"]
 COMMANDS += ["transfer", "embed", "doctor", "distill", "predict", "search", "figures", "transformation_probe"]
-COMMANDS += ["reproduce", "export", "open_set", "zero_shot"]
+COMMANDS += ["reproduce", "export", "open_set", "zero_shot", "shrink"]
 KINDS = [
     (command, method)
     for command in COMMANDS

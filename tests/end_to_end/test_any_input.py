@@ -22,6 +22,7 @@ from hypothesis import strategies as st
 from export import saved_model
 from tests.end_to_end.drawn_flags import COMMANDS, KINDS, Case, case, module_of, pairs_of
 from tests.official.official_files import random_parts, tf1_names, write_tf1
+from tests.small_runs import write_images
 from tf_simclr import finetune, pretrain, training
 from tf_simclr.evaluation import features
 
@@ -85,6 +86,7 @@ def settled(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, dict
         parts = random_parts({"depth": 18, "width_multiplier": 0.03125, "stem": "cifar"}, None, 3)
         write_tf1(folder / "official" / "model.ckpt-3", tf1_names(parts))
         _write_rows(folder / "rows")
+        write_images(folder / "images", {"train": 2, "test": 1})
         for name in ("TF_CPP_MIN_LOG_LEVEL", "CUDA_VISIBLE_DEVICES"):  # which exporting sets
             patch.setenv(name, "")
         yield _settled()
@@ -114,6 +116,7 @@ def _settled() -> dict[str, dict[str, Any]]:
     found["reproduce"] = {"table": "rows", "report_only": True}
     found["zero_shot"] = {**of_run, "checkpoint": "texts"}
     found["export"] = {"checkpoint": "run", "output_dir": "exports"}
+    found["shrink"] = {"dataset": "folder:images"}
     found["import_official"] = {"source": "official/model.ckpt-3", "image_size": 8}
     return found
 
@@ -151,6 +154,7 @@ def outcome_of(case: Case, folder: Path, capfd: pytest.CaptureFixture[str]) -> s
     """`refused`, `built` or `finished`; fails where a case is none of them."""
     main = importlib.import_module(module_of(case.command)).main
     model_dir = [] if case.command in ("predict", "export") else [f"--model_dir={folder}"]
+    model_dir = [f"--output_dir={folder}"] if case.command == "shrink" else model_dir
     arguments = [*model_dir, *case.arguments]
     capfd.readouterr()
     began = time.perf_counter()

@@ -69,6 +69,7 @@ class Config:
     state_probe: groups.StateProbe = field(default_factory=groups.StateProbe)
     prompting: groups.Prompting = field(default_factory=groups.Prompting)
     predicting: groups.Predicting = field(default_factory=groups.Predicting)
+    shrinking: groups.Shrinking = field(default_factory=groups.Shrinking)
     searching: groups.Searching = field(default_factory=groups.Searching)
     repeats: groups.Repeats = field(default_factory=groups.Repeats)
     comparison: groups.Comparison = field(default_factory=groups.Comparison)

@@ -654,6 +654,14 @@ class Devices:
 
 
 @dataclasses.dataclass(frozen=True)
+class Shrinking:
+    """shrinking"""
+
+    output_dir: str = option("", "folder to write, which is there when it is whole")
+    jpeg_quality: int = option(95, "quality of the JPEG of shrunken images", minimum=1, maximum=100)
+
+
+@dataclasses.dataclass(frozen=True)
 class Doctor:
     """checks"""
 

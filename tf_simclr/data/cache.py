@@ -57,7 +57,7 @@ def cached(source: Source, image_size: ImageSize, folder: str = "") -> IndexedSo
 
 
 def cached_size(image_size: ImageSize) -> int | str:
-    """What a cached image covers."""
+    """What an image that is kept for views of `image_size` covers, 1.15 times that."""
     height, width = (round(_CACHED_SIZE * side) for side in height_and_width(image_size))
     return read_size(f"{height}x{width}")
 
