@@ -36,7 +36,7 @@ def test_the_command_is_known_with_its_flags(page: str, line: str, monkeypatch: 
     words = shlex.split(line, comments=True)
     while words and re.fullmatch(r"[A-Z_]+=.*", words[0]):
         words.pop(0)
-    if words and words[0] == "tf-simclr":
+    if words and words[0] == "tf-simclr" and words[1] != "--help":
         words[:2] = ["python", "-m", "export" if words[1] == "export" else commands()[words[1]]]
     if words[:2] == ["python", "-m"] and words[2].startswith("tf_simclr."):
         command = importlib.import_module(words[2]).COMMAND

@@ -41,9 +41,10 @@ def test_lists_are_tables_and_every_data_set_has_its_predictions(tmp_path: Path)
         assert shown in page
     for words, value in (("Images tested on", 360), ("Top-1 % of k-NN: k20 weighted", "81.50")):
         assert f'<td>{words}</td><td class="number">{value}</td>' in page
-    assert "<td>Version of: tf_simclr</td><td>0.1.0</td>" in page
+    assert "<td>Version: tf_simclr</td><td>0.1.0</td>" in page
     assert "Top-1," not in page, "there is none"
     assert "Left out" not in page
+    assert "<th></th>" not in page
     assert "test std" not in page, "no row has one"
     assert page.count("&ndash;") == 1  # what the second row lacks
     flags = "<tr><td>seed</td><td>0</td></tr>\n<tr><td>encoder</td><td>m:f(a=&#x27;b=c&#x27;)</td></tr>"

@@ -12,7 +12,7 @@ from tf_simclr.files import write_whole
 
 
 class Table(NamedTuple):
-    """Rows of cells under column names; None is a dash, a list its items.
+    """Rows of cells under column names, where there are any; None is a dash, a list its items.
 
     Floats are shown with two decimals, small ones (rates, p-values) with three digits.
     """
@@ -66,9 +66,10 @@ def _item(item: str | Table | Picture) -> str:
 
 
 def _table(table: Table) -> str:
-    head = "".join(f"<th>{html.escape(column)}</th>" for column in table.columns)
+    names = "".join(f"<th>{html.escape(column)}</th>" for column in table.columns)
+    head = f"<thead><tr>{names}</tr></thead>\n" if any(table.columns) else ""
     rows = "\n".join(f"<tr>{''.join(_cell(value) for value in row)}</tr>" for row in table.rows)
-    table_html = f"<table>\n<thead><tr>{head}</tr></thead>\n<tbody>\n{rows}\n</tbody>\n</table>"
+    table_html = f"<table>\n{head}<tbody>\n{rows}\n</tbody>\n</table>"
     return f'<div class="scroll">{table_html}</div>'
 
 

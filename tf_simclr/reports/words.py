@@ -25,7 +25,7 @@ _WORDS = {
     "top1_std": "top-1, standard deviation",
     "top5": "top-5, %",
     "validation": "validation, %",
-    "versions": "version of",
+    "versions": "version",
     "wall_seconds": "seconds",
 }
 
