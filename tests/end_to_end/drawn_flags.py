@@ -1,4 +1,4 @@
-"""Command lines drawn from the options' own rules: about half of a command's flags, up to two of them odd.
+"""Command lines drawn from the options' own rules: about three quarters of a command's flags, up to two of them odd.
 
 What the rules allow is drawn small, so that whatever is accepted can be built in a moment; what they refuse,
 and texts that nobody means, are drawn of any size.
@@ -27,7 +27,7 @@ KINDS = [
     for command in COMMANDS
     for method in (methods.names() if command in ("pretrain", "doctor") else [methods.DEFAULT])
 ]
-SHARE = 0.7  # of the options that a case gives: each pair of them stands in half of the cases
+SHARE = 0.75  # of the options that a case gives: each pair of them stands in more than half of the cases
 EVALUATES = ("evaluate", "knn", "label_efficiency", "transfer", "embed", "predict", "search", "figures")
 EVALUATES += ("transformation_probe", "export", "zero_shot")
 

@@ -26,7 +26,7 @@ from tests.small_runs import write_images
 from tf_simclr import finetune, pretrain, training
 from tf_simclr.evaluation import features
 
-CASES = 34 * len(KINDS)  # 1,054
+CASES = 28 * len(KINDS)  # 1,064
 DRAWS = settings(
     max_examples=2,
     database=None,
