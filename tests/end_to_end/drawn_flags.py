@@ -1,4 +1,4 @@
-"""Command lines drawn from the options' own rules: about three quarters of a command's flags, up to two of them odd.
+"""Command lines drawn from the options' own rules: about three quarters of the flags, up to two of them odd.
 
 What the rules allow is drawn small, so that whatever is accepted can be built in a moment; what they refuse,
 and texts that nobody means, are drawn of any size.
