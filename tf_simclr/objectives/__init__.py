@@ -15,7 +15,7 @@ from tf_simclr.replicas.gather import gather_replicas
 
 __all__ = ["Contrast", "find", "gather_replicas", "nt_xent"]
 
-_SHARED = ("anchors", "blockwise", "contrastive_clustering", "statistics", "unit")
+_SHARED = ("anchors", "blockwise", "contrastive_clustering", "image_text", "statistics", "unit")
 
 
 def find(name: str) -> Callable[..., Any]:
