@@ -36,6 +36,8 @@ class Models:
         top1: measured accuracy in percent, where known.
         momentum: whether encoder and head are the method's moving averages of the trained ones.
         channels: C of the images.
+        licence: of the weights, for a hub's card.
+        figures: pictures for it: the file's name and a PNG.
     """
 
     encoder: tf.keras.Model
@@ -53,6 +55,8 @@ class Models:
     top1: float | None = None
     momentum: bool = False
     channels: int = 3
+    licence: str = "unknown"
+    figures: Mapping[str, bytes] = dataclasses.field(default_factory=dict)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -74,6 +78,11 @@ class Part:
     signatures: signatures.Signatures
     cases: Sequence[np.ndarray]
     named: Mapping[str, tf.keras.layers.Layer] = dataclasses.field(default_factory=dict)
+
+    @property
+    def argument(self) -> str:
+        """The name of the signatures' input of floats."""
+        return "images" if self.spec.shape.rank == 4 else "representations"
 
 
 def build(models: Models, preprocess: Preprocess) -> dict[str, Part]:
