@@ -71,6 +71,11 @@ def _torch(facts: Mapping[str, Any]) -> str:
         changes += [
             "model.maxpool = torch.nn.MaxPool2d(3, 2, ceil_mode=True)  # pads as TensorFlow: of sides 4n"
         ]
+    if resnet["depth"] < 50:  # the authors project the first shortcut of every group
+        changes += [
+            "project = torch.nn.Conv2d(64, 64, 1, bias=False), torch.nn.BatchNorm2d(64)",
+            "model.layer1[0].downsample = torch.nn.Sequential(*project)",
+        ]
     classes = f"num_classes={facts['num_classes']}"
     if facts["model"] == "encoder":
         classes = ""

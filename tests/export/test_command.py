@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shlex
@@ -14,6 +15,8 @@ import pytest
 import tensorflow as tf
 
 from export.__main__ import define_flags, main
+from tests.small_runs import folder_of
+from tf_simclr.config import Config
 
 ROOT = Path(__file__).resolve().parents[2]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -142,6 +145,19 @@ def test_keras_3_layer_under_mixed_precision_is_told_its_type(exports: Path):
     code = KERAS_3_MIXED.format(layer=layer.replace('"exports/', f'"{exports}/'))
     done = subprocess.run([python, "-c", code], env=env, check=False, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.slow
+def test_the_drop_of_a_run_is_printed_and_kept(pretrained: Config, tmp_path: Path, capsys):
+    flags = [f"--checkpoint={folder_of(pretrained)}", f"--output_dir={tmp_path}", "--format=tflite_int8"]
+    assert main([*flags, "--input_size=10", "--input_batch=4"]) == 0
+    (line,) = (
+        line for line in capsys.readouterr().out.splitlines() if line.startswith("classifier_tflite_int8:")
+    )
+    facts = json.loads((tmp_path / "classifier_tflite_int8" / "6" / "export.json").read_text())
+    assert facts["input_shape"] == [4, 10, 10, 3]
+    assert f"top-1 of 360 images (digits test): live {facts['drop']['live_top1']:.2f} %" in line
+    assert facts["drop"]["cosine"] > 0.9
 
 
 def test_commands_of_the_page_parse():

@@ -84,7 +84,7 @@ def test_uint8_images_are_those_of_0_to_255(exports: Path, model: str):
     expected = signatures["serving_default"](images=tf.constant(pixels / np.float32(255)))
     assert found.keys() == expected.keys()
     for name, value in expected.items():
-        np.testing.assert_allclose(found[name], value, rtol=1e-5, atol=1e-6)
+        close(found[name], value)
 
 
 def test_class_names_are_in_the_assets(exports: Path, models: Models):

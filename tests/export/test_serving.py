@@ -30,9 +30,9 @@ def requests_of_the_page() -> dict[str, dict]:
     """The JSON bodies of the curl commands, by signature; `$(...)` left as it stands."""
     bodies = {}
     for block in re.findall(r"```sh\n(.*?)```", PAGE, re.S):
-        for command in re.findall(r"^curl .*?(?=^\S|\Z)", block, re.S | re.M):
+        for command in re.split(r"^(?=curl )", block, flags=re.M):
             words = shlex.split(command.replace('"$(base64 -w0 cat.jpg)"', "FILE").replace("\\\n", ""))
-            if "-d" in words:
+            if words[:1] == ["curl"]:
                 body = json.loads(words[words.index("-d") + 1])
                 bodies[body["signature_name"]] = body
     return bodies

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -21,12 +22,13 @@ from tf_simclr.errors import UsageError
 from tf_simclr.models import LinearClassifier, ResNet
 
 numpy_file = pytest.importorskip("safetensors.numpy", reason="needs requirements-torch.txt")
+PAGE = (Path(__file__).resolve().parents[2] / "docs" / "exports.md").read_text(encoding="utf-8")
 CASES = [(18, "imagenet"), (18, "cifar"), pytest.param(50, "imagenet", marks=pytest.mark.slow)]
 
 
-def part_of(depth: int, stem: str) -> Part:
+def part_of(depth: int, stem: str, width: float = 1.0) -> Part:
     """A classifier with random weights."""
-    encoder, classifier = ResNet(depth, stem=stem), LinearClassifier(10)
+    encoder, classifier = ResNet(depth, width, stem=stem), LinearClassifier(10)
     classifier(tf.zeros([1, encoder.output_dim]))
     randomize(encoder, classifier)
     classify = in_order([encoder])
@@ -38,7 +40,7 @@ def part_of(depth: int, stem: str) -> Part:
 @pytest.mark.parametrize(("depth", "stem"), CASES)
 def test_names_and_shapes_are_torchvisions(tmp_path: Path, depth: int, stem: str):
     weights = numpy_file.load_file(torch_weights.write(part_of(depth, stem), tmp_path))
-    assert len(weights) == {18: 102, 50: 267}[depth]
+    assert len(weights) == {18: 107, 50: 267}[depth]  # 18: with a projection in layer1 too
     size, strided = (3, "conv1") if depth == 18 else (1, "conv2")
     shapes = {
         "conv1.weight": (64, 3, 7, 7) if stem == "imagenet" else (64, 3, 3, 3),
@@ -54,7 +56,7 @@ def test_names_and_shapes_are_torchvisions(tmp_path: Path, depth: int, stem: str
 
 @pytest.mark.parametrize(("depth", "stem"), CASES)
 def test_torchvisions_network_written_out_answers_as_the_live_one(tmp_path: Path, depth: int, stem: str):
-    part = part_of(depth, stem)
+    part = part_of(depth, stem, 0.25)
     run = torch_weights.runner(torch_weights.write(part, tmp_path), part)
     for height, width in ((64, 64), (33, 50)):
         pictures = np.random.default_rng(0).random((2, height, width, 3)).astype(np.float32)
@@ -102,6 +104,7 @@ def clean() -> dict[str, str]:
     return {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("depth", "stem"), CASES)
 @pytest.mark.parametrize("model", ["encoder", "classifier"])
 def test_torchvision_loads_the_card_code_and_answers_to_1e_4(
@@ -118,15 +121,28 @@ def test_torchvision_loads_the_card_code_and_answers_to_1e_4(
     close(in_torch(code, tmp_path, pictures), part.call(tf.constant(pictures), False))
 
 
+def test_the_page_has_the_cards_code():
+    resnet = {"depth": 50, "stem": "imagenet"}
+    card = usage.code(
+        {"model": "encoder", "format": "torch", "channels": 3, "num_classes": 0, "resnet": resnet}
+    )
+    for line in re.findall(r"^model\..*?(?=  #|$)", card, re.M):
+        assert line.replace('"model.', '"exports/encoder_torch/1000/model.') in PAGE
+
+
+PROJECT = """project = torch.nn.Conv2d(64, 64, 1, bias=False), torch.nn.BatchNorm2d(64)
+model.layer1[0].downsample = torch.nn.Sequential(*project)
+"""
 TIMM = """
 import safetensors.torch, timm
 model = timm.create_model("resnet{depth}", num_classes=10)
-model.maxpool = timm.layers.create_pool2d("max", 3, 2, padding="same")
+{project}model.maxpool = timm.layers.create_pool2d("max", 3, 2, padding="same")
 model.load_state_dict(safetensors.torch.load_file("model.safetensors"))
 outputs = model.eval()(images)
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("depth", [18, pytest.param(50, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("side", [64, 66])
 def test_timm_loads_them_and_answers_to_1e_4_at_any_size(tmp_path: Path, depth: int, side: int):
@@ -137,7 +153,7 @@ def test_timm_loads_them_and_answers_to_1e_4_at_any_size(tmp_path: Path, depth: 
     part = part_of(depth, "imagenet")
     torch_weights.write(part, tmp_path)
     pictures = np.random.default_rng(0).random((2, side, side, 3)).astype(np.float32)
-    found = in_torch(TIMM.format(depth=depth), tmp_path, pictures)
+    found = in_torch(TIMM.format(depth=depth, project=PROJECT if depth < 50 else ""), tmp_path, pictures)
     close(found, part.call(tf.constant(pictures), False))
 
 
