@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Sequence
+from typing import Any
 
 from absl import flags
 
@@ -15,7 +16,17 @@ def define_flags() -> flags.FlagValues:
     values = flags.FlagValues()
     flags.DEFINE_string("checkpoint", "", "run folder, or a checkpoint's prefix, to export", values)
     flags.DEFINE_string("output_dir", "", "folder for <model>/<step>/", values)
-    flags.DEFINE_list("format", ["saved_model"], "any of saved_model, tflite, onnx", values)
+    formats = "any of saved_model, hub, tflite, tflite_float16, tflite_int8, onnx, torch"
+    flags.DEFINE_list("format", ["saved_model"], formats, values)
+    size = "the only image size that TFLite and ONNX files take, as 96 or 96x160; empty: any"
+    flags.DEFINE_string("input_size", "", size, values)
+    batch = "the only batch size that they take; 0: any"
+    flags.DEFINE_integer("input_batch", 0, batch, lower_bound=0, upper_bound=4096, flag_values=values)
+    flags.DEFINE_string(
+        "data_dir", "", "where the run's data set is, if no longer where the run had it", values
+    )
+    licence = "of the weights, for hub: an identifier such as apache-2.0 or cc-by-4.0"
+    flags.DEFINE_string("license", "unknown", licence, values)
     momentum = "export the moving averages of encoder and projection head that the run's method keeps"
     flags.DEFINE_bool("export_momentum_encoder", False, momentum, values)
     flags.DEFINE_bool("overwrite", False, "replace a <step> that exists", values)
@@ -69,17 +80,44 @@ def _export(values: flags.FlagValues) -> int:
 
     try:
         formats.check(values.format)
+        shape = _shape(values)
         from tf_simclr.runs import loading
 
+        from . import hub
         from .saved_model import export_run
 
         load = loading.load_momentum_encoder if values.export_momentum_encoder else loading.load_run
         run = load(values.checkpoint)
-        for folder in export_run(run, values.output_dir, overwrite=values.overwrite, formats=values.format):
+        about = {}
+        if "hub" in values.format:
+            about = {"licence": values.license, "figures": hub.figures(values.checkpoint, run.class_names)}
+        wanted = {"overwrite": values.overwrite, "formats": values.format, "data_dir": values.data_dir}
+        for folder in export_run(run, values.output_dir, **wanted, **shape, **about):
             print(folder)
     except UsageError as error:
         return _mistake(error, error.details)
     return 0
+
+
+def _shape(values: flags.FlagValues) -> dict[str, Any]:
+    """The fixed shape of converted files; UsageError for a size that is none, or a shape of nothing."""
+    from tf_simclr import image_size
+    from tf_simclr.errors import UsageError
+
+    from .formats import CONVERTED
+
+    try:
+        size = image_size.read_size(values.input_size) if values.input_size else None
+    except ValueError as error:
+        raise UsageError(f"--input_size={values.input_size}: {error}") from None
+    if values.input_size and not size:
+        raise UsageError(f"--input_size={values.input_size}: must be at least 1")
+    if (size or values.input_batch) and not set(CONVERTED) & set(values.format):
+        given = "--input_size" if size else "--input_batch"
+        raise UsageError(
+            f"{given} is for TFLite and ONNX files: give --format={','.join(CONVERTED)}, or one of them"
+        )
+    return {"size": size, "batch": values.input_batch}
 
 
 def _mistake(error: object, details: Sequence[str] = ()) -> int:

@@ -7,7 +7,19 @@ from collections.abc import Sequence
 
 from tf_simclr.errors import UsageError
 
-PACKAGES = {"saved_model": (), "tflite": (), "onnx": ("tf2onnx", "onnx", "onnxruntime")}
+PACKAGES = {
+    "saved_model": (),
+    "hub": (),
+    "tflite": (),
+    "tflite_float16": (),
+    "tflite_int8": (),
+    "onnx": ("tf2onnx", "onnx", "onnxruntime"),
+    "torch": ("safetensors",),
+}
+GRAPHS = ("saved_model", "hub")
+CONVERTED = ("tflite", "tflite_float16", "tflite_int8", "onnx")
+ROUNDED = ("tflite_float16", "tflite_int8")
+"""Those whose answers are not the live model's to the rounding of floats: the drop is measured."""
 
 
 def check(formats: Sequence[str]) -> None:

@@ -9,6 +9,8 @@ from tf_simclr import methods
 from tf_simclr.config import stored
 from tf_simclr.errors import UsageError
 
+from . import usage
+
 _WHAT = {
     "encoder": "{method} encoder: {images} in [0, 1] to h [b, {D}] float32.",
     "projection_head": "{method} projection head: h [b, {D}] to projections z [b, {P}], float32.",
@@ -35,17 +37,8 @@ _CARD = """# {title}, step {step}
 
 ## Use
 
-```python
-import tensorflow as tf
-
-model = tf.saved_model.load(PATH)
-outputs = model(inputs)                  # inference
-outputs = model(inputs, training=True)   # batch statistics; moves the moving ones
-model.trainable_variables                # to fine-tune
-```
-
-`python -m export --verify=PATH` compares this folder with the answers of the model that was exported.
-{bytes}
+{use}
+{measured}{bytes}
 ## Limits
 
 The weights carry what the data set holds, its gaps and biases included; measure on your own images before
@@ -61,7 +54,14 @@ _CITATION = """
 {text}
 """
 
+_MEASURED = """
+## Against the live model
+
+{sentence}. `export.json` has the figures.
+"""
+
 _BYTES = """
+`serving_uint8` takes `images` as above, uint8 from 0 to 255.
 `serving_bytes` takes encoded JPEG, PNG, GIF (first frame) or BMP files and prepares them as the run's
 evaluation does: shorter side, centre crop, {image_size} px, {colour}. EXIF orientation is {exif}, as in
 training.
@@ -102,8 +102,32 @@ def text(facts: Mapping[str, Any]) -> str:
         commit=facts["git_commit"] or "unknown",
         weights=_MOMENTUM if facts.get("momentum_encoder") else "as trained",
         sha=facts["weights_sha256"],
-        bytes=_bytes(facts, colour) if model in ("encoder", "classifier") else "",
+        use=usage.code(facts),
+        measured=_measured(facts),
+        bytes=_bytes(facts, colour) if "serving_bytes" in facts.get("signatures", ()) else "",
     )
+
+
+def _measured(facts: Mapping[str, Any]) -> str:
+    if "largest_difference" not in facts:
+        return ""
+    said = distance(facts)
+    return _MEASURED.format(sentence=said[0].upper() + said[1:])
+
+
+def distance(facts: Mapping[str, Any]) -> str:
+    """What export.json says of a converted model, in words."""
+    said = f"largest difference from the live model {facts['largest_difference']:.1e}"
+    drop = facts.get("drop")
+    if not drop:
+        return said
+    of = f"of {drop['images']:,} images ({drop['split']})"
+    said += f", cosine {drop['cosine']:.5f}"
+    if "top1" not in drop:
+        return f"{said} {of}"
+    kind = "top-1" if facts["model"] == "classifier" else "nearest neighbour's top-1"
+    change = drop["top1"] - drop["live_top1"]
+    return f"{said}; {kind} {of}: live {drop['live_top1']:.2f} %, here {drop['top1']:.2f} % ({change:+.2f})"
 
 
 def _bytes(facts: Mapping[str, Any], colour: str) -> str:

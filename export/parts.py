@@ -38,6 +38,8 @@ class Models:
         momentum: whether encoder and head are the method's moving averages of the trained ones.
         channels: C of the images.
         texts: strings to embeddings, with its `tokenizer` and `encoder`; None: not exported.
+        licence: of the weights, for a hub's card.
+        figures: pictures for it: the file's name and a PNG.
     """
 
     encoder: tf.keras.Model
@@ -56,6 +58,8 @@ class Models:
     momentum: bool = False
     channels: int = 3
     texts: Any = None
+    licence: str = "unknown"
+    figures: Mapping[str, bytes] = dataclasses.field(default_factory=dict)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -79,6 +83,11 @@ class Part:
     cases: Sequence[np.ndarray]
     named: Mapping[str, tf.keras.layers.Layer] = dataclasses.field(default_factory=dict)
     words: Any = None
+
+    @property
+    def argument(self) -> str:
+        """The name of the signatures' input."""
+        return {4: "images", 2: "representations", 1: "texts"}[self.spec.shape.rank]
 
 
 def build(models: Models, preprocess: Preprocess) -> dict[str, Part]:

@@ -4,35 +4,49 @@ from __future__ import annotations
 
 import json
 import os
-import platform
 import subprocess
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
-import tf_simclr
 from tf_simclr.data.decoding import Decoding, decode_image, in_channels
 from tf_simclr.data.views import evaluation_view
-from tf_simclr.evaluation.features import encoder_sha256
+from tf_simclr.errors import UsageError
+from tf_simclr.image_size import ImageSize
 
-from . import convert, model_card, serving, signatures, verification
+from . import convert, converted, hub, model_card, serving, signatures, torch_weights, verification
 from . import formats as formats_lib
 from . import parts as parts_lib
+from . import samples as samples_lib
+from .facts import class_names, facts
 from .folders import versions
 from .parts import Models, Part
+from .samples import Samples
 from .signatures import Preprocess
-from .verify import graph_sha256, weights_sha256
+from .verify import graph_sha256
 
 
 def export_run(
-    run: Any, output_dir: str, *, overwrite: bool = False, formats: Sequence[str] = ("saved_model",)
+    run: Any,
+    output_dir: str,
+    *,
+    data_dir: str = "",
+    licence: str = hub.UNKNOWN,
+    figures: Mapping[str, bytes] = MappingProxyType({}),
+    **wanted: Any,
 ) -> list[Path]:
-    """Exports what `tf_simclr.runs.loading.load_run` returned; see `export_models`."""
+    """Exports what `tf_simclr.runs.loading.load_run` returned; `wanted` are keywords of `export_models`.
+
+    Args:
+        data_dir: where the run's data set is now; empty: where the run had it.
+        licence, figures: of hub's folders; see `Models`.
+    """
     models = Models(
         encoder=run.encoder,
         image_size=run.config.data.image_size,
@@ -50,36 +64,69 @@ def export_run(
         momentum=run.momentum,
         channels=run.config.data.channels,
         texts=run.texts,
+        licence=licence,
+        figures=figures,
     )
-    return export_models(models, output_dir, overwrite=overwrite, formats=formats)
+    samples = samples_lib.for_formats(wanted.get("formats", ()), run.config, data_dir, wanted.get("size"))
+    return export_models(models, output_dir, samples=samples, **wanted)
 
 
 def export_models(
-    models: Models, output_dir: str, *, overwrite: bool = False, formats: Sequence[str] = ("saved_model",)
+    models: Models,
+    output_dir: str,
+    *,
+    overwrite: bool = False,
+    formats: Sequence[str] = ("saved_model",),
+    batch: int = 0,
+    size: ImageSize | None = None,
+    samples: Samples | None = None,
 ) -> list[Path]:
     """Writes the models in every format and returns the new folders.
 
-    SavedModels go to `<output_dir>/{encoder,projection_head,classifier,text_encoder}/<step>`, the converted
-    encoder to `encoder_tflite/<step>/model.tflite` and `encoder_onnx/<step>/model.onnx`. All are written
-    under hidden names and checked (the SavedModels in a fresh process), then renamed.
+    SavedModels go to `<output_dir>/{encoder,projection_head,classifier,text_encoder}/<step>`, files of
+    another format to `<output_dir>/encoder_<format>/<step>` and so on. All are written under hidden names
+    and checked (the SavedModels in a fresh process), then renamed.
+
+    Args:
+        batch, size: that TFLite and ONNX files take alone; 0 and None: any.
+        samples: the run's images, which tflite_int8 needs.
 
     Raises:
-        UsageError: an unknown format or one whose package is missing, or a number that exists.
+        UsageError: a format that is unknown, lacks its package or does not fit the models, or a number that
+            exists.
         RuntimeError: an export, or a copy made for it, that does not do what the live model does.
     """
-    formats_lib.check(formats)
+    _check(models, formats, samples)
     with versions(output_dir, models.step, overwrite) as pending:
-        converted = {name: f"encoder_{name}" for name in formats if name != "saved_model"}
         preprocess = _preprocess(models)
         parts = parts_lib.build(models, preprocess)
-        saved = parts if "saved_model" in formats else {}
-        pending.refuse_existing([*saved, *converted.values()])
-        for name, part in saved.items():
-            _write(part, name, models, preprocess, pending.folder(name))
+        fixed = {
+            name: convert.with_shape(part, batch, size) for name, part in parts.items() if part.words is None
+        }
+        planned = [(name, form) for form in dict.fromkeys(formats) for name in converted.planned(parts, form)]
+        pending.refuse_existing([_folder_name(name, form) for name, form in planned])
+        graphs = [(name, form) for name, form in planned if form in formats_lib.GRAPHS]
+        for name, form in graphs:
+            _write(parts[name], name, models, preprocess, pending.folder(_folder_name(name, form)), form)
         _verify(list(pending.unfinished.values()))
-        for name, folder in converted.items():
-            _write_converted(parts["encoder"], name, models, pending.folder(folder))
+        for name, form in planned:
+            if (name, form) not in graphs:
+                of = fixed if form in formats_lib.CONVERTED else parts
+                folder = pending.folder(_folder_name(name, form))
+                print(converted.write(of, name, form, models, samples, folder), flush=True)
         return pending.publish()
+
+
+def _check(models: Models, formats: Sequence[str], samples: Samples | None) -> None:
+    formats_lib.check(formats)
+    if "torch" in formats:
+        torch_weights.require_loadable(models.encoder)
+    if "tflite_int8" in formats and samples is None:
+        raise UsageError("--format=tflite_int8 calibrates on images of training, and there are none")
+
+
+def _folder_name(name: str, form: str) -> str:
+    return name if form == "saved_model" else f"{name}_{form}"
 
 
 def _preprocess(models: Models) -> Preprocess:
@@ -92,21 +139,32 @@ def _preprocess(models: Models) -> Preprocess:
     return preprocess
 
 
-def _write(part: Part, name: str, models: Models, preprocess: Preprocess, folder: Path) -> None:
+def _write(
+    part: Part, name: str, models: Models, preprocess: Preprocess, folder: Path, form: str = "saved_model"
+) -> None:
     """One SavedModel with the files beside it."""
     root = _root(part)
     with tempfile.TemporaryDirectory() as assets:
         if name == "classifier":
-            root.class_names = tf.saved_model.Asset(_class_names_file(_class_names(part, models), assets))
+            root.class_names = tf.saved_model.Asset(_class_names_file(class_names(part, models), assets))
         tf.saved_model.save(root, str(folder), signatures=part.signatures)
     answers = verification.arrays(root, part.cases, part.layers)
     if name in ("encoder", "classifier"):
         answers |= verification.encoded_images(preprocess, models.image_size)
     np.savez_compressed(folder / "verification.npz", **answers)
-    facts = {**_facts(part, name, models), "graph_sha256": graph_sha256(folder)}
-    _write_json(folder / "export.json", facts)
-    (folder / "README.md").write_text(model_card.text(facts), encoding="utf-8")
-    serving.write_warm_up(folder, part, answers)
+    content = {
+        **facts(part, name, models),
+        "format": form,
+        "signatures": sorted(part.signatures),
+        "graph_sha256": graph_sha256(folder),
+    }
+    (folder / "export.json").write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+    card = model_card.text(content)
+    if form == "hub":
+        card = hub.with_metadata(card, content, models, folder)
+    else:
+        serving.write_warm_up(folder, part, answers)
+    (folder / "README.md").write_text(card, encoding="utf-8")
 
 
 def _root(part: Part) -> tf.train.Checkpoint:
@@ -127,62 +185,6 @@ def _class_names_file(names: Sequence[str], folder: str) -> str:
     path = os.path.join(folder, "class_names.txt")
     Path(path).write_text("".join(f"{name}\n" for name in names), encoding="utf-8")
     return path
-
-
-def _class_names(part: Part, models: Models) -> list[str]:
-    return list(models.class_names) or [str(number) for number in range(part.layers[-1].num_classes)]
-
-
-def _facts(part: Part, name: str, models: Models) -> dict[str, Any]:
-    """What export.json says."""
-    return {
-        "model": name,
-        "step": models.step,
-        "image_size": models.image_size,
-        "channels": models.channels,
-        "exif": "apply" if models.upright else "ignore",
-        "center_crop_fraction": models.center_crop_fraction or 0.0,
-        "resize_first": models.resize_first,
-        "representation_dim": models.encoder.output_dim,
-        "projection_dim": _projection_dim(models),
-        "num_classes": getattr(models.classifier, "num_classes", None),
-        "class_names": _class_names(part, models) if name == "classifier" else None,
-        "layers": list(part.named),
-        "top1": models.top1,
-        "momentum_encoder": models.momentum,
-        "encoder_sha256": encoder_sha256(models.encoder),
-        "weights_sha256": weights_sha256([v for layer in part.layers for v in layer.variables]),
-        "git_commit": models.git_commit,
-        "versions": {
-            "tf_simclr": tf_simclr.__version__,
-            "tensorflow": tf.__version__,
-            "numpy": np.__version__,
-            "python": platform.python_version(),
-        },
-        "config": models.config,
-    }
-
-
-def _projection_dim(models: Models) -> int | None:
-    """Width of z: a head's `out_dim`, but that of h where the head's mode is "none"."""
-    if models.projection_head is None:
-        return None
-    return models.projection_head(tf.zeros([1, models.encoder.output_dim])).shape[-1]
-
-
-def _write_converted(part: Part, name: str, models: Models, folder: Path) -> None:
-    """The encoder in another format with its export.json, compared with the live model."""
-    path = convert.convert(name, part, folder)
-    difference = convert.largest_difference(path, part)
-    if not difference <= convert.TOLERANCE:
-        raise RuntimeError(
-            f"{path.name} differs from the live model by {difference:.1e}; nothing was exported"
-        )
-    _write_json(folder / "export.json", {**_facts(part, "encoder", models), "format": name})
-
-
-def _write_json(path: Path, content: dict[str, Any]) -> None:
-    path.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
 
 
 def _verify(folders: Sequence[Path]) -> None:

@@ -35,5 +35,6 @@ def write_warm_up(folder: Path, part: Part, answers: dict[str, np.ndarray]) -> N
 def _input(signature: str, part: Part, answers: dict[str, np.ndarray]) -> tuple[str, Any]:
     if signature == "serving_bytes":
         return "image_bytes", [answers["jpeg"].tobytes()]
-    name = {4: "images", 2: "representations", 1: "texts"}[part.spec.shape.rank]
-    return name, answers["inputs_0"]
+    if signature == "serving_uint8":
+        return "images", np.round(answers["inputs_0"] * 255).astype(np.uint8)
+    return part.argument, answers["inputs_0"]

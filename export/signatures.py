@@ -16,7 +16,8 @@ from . import image_bytes as image_bytes_lib
 
 Call = Callable[[tf.Tensor, bool], tf.Tensor]
 Preprocess = Callable[[tf.Tensor], tf.Tensor]  # an encoded image to [H, W, C] float32 in [0, 1]
-Signatures = Mapping[str, Callable[..., Mapping[str, tf.Tensor]]]
+Signatures = Mapping[str, tf.types.experimental.GenericFunction]
+_NO_STATISTICS = "training=True needs an image at least: batch norm has no statistics of an empty batch"
 
 
 def images(channels: int, name: str = "inputs") -> tf.TensorSpec:
@@ -37,13 +38,14 @@ def strings(name: str = "inputs") -> tf.TensorSpec:
 def of_any_number(call: Call) -> Call:
     """`call` that answers no images with no rows: kernels of convolutions refuse an empty batch.
 
-    With training=True it is left alone: there is no statistic of nothing.
+    With training=True the graph raises InvalidArgumentError then: there is no statistic of nothing.
     """
 
     def padded(inputs: tf.Tensor, training: bool) -> tf.Tensor:
-        if training:
-            return call(inputs, training)
         count = tf.shape(inputs)[0]
+        if training:
+            with tf.control_dependencies([tf.debugging.Assert(count > 0, [_NO_STATISTICS])]):
+                return call(tf.identity(inputs), training)
         row = tf.zeros(tf.concat([[tf.cast(count == 0, tf.int32)], tf.shape(inputs)[1:]], 0), inputs.dtype)
         return call(tf.concat([inputs, row], axis=0), training)[:count]
 
@@ -78,7 +80,7 @@ def _loss(layer: tf.keras.layers.Layer, index: int) -> Callable[[], tf.Tensor]:
 
 
 def encoder_signatures(call: Call, preprocess: Preprocess, image: tf.TensorSpec) -> Signatures:
-    """`images` [b, h, w, C] float32 in [0, 1], or `image_bytes` [b] string, to `default` [b, D]."""
+    """`images` [b, h, w, C] float32 in [0, 1] or uint8, or `image_bytes` [b] string, to `default` [b, D]."""
     outputs = _image_signatures(lambda images: {"default": call(images, False)}, preprocess, image)
     return {**outputs, "image_feature_vector": outputs["serving_default"]}
 
@@ -96,11 +98,12 @@ def classifier_signatures(call: Call, preprocess: Preprocess, image: tf.TensorSp
 def head_signatures(call: Call, width: int) -> Signatures:
     """`representations` [b, D] float32 to `default` [b, P]."""
     spec = tf.TensorSpec([None, width], tf.float32, name="representations")
-    return {
-        "serving_default": tf.function(
-            lambda representations: {"default": call(representations, False)}, input_signature=[spec]
-        )
-    }
+
+    @tf.function(input_signature=[spec])
+    def serve(representations: tf.Tensor) -> Mapping[str, tf.Tensor]:
+        return {"default": call(tf.ensure_shape(representations, spec.shape), False)}
+
+    return {"serving_default": serve}
 
 
 def text_signatures(call: Call) -> Signatures:
@@ -117,12 +120,20 @@ def _image_signatures(
     preprocess: Preprocess,
     image: tf.TensorSpec,
 ) -> Signatures:
-    @tf.function(input_signature=[images(image.shape[-1], "images")])
+    """Shapes are looked at in the graph: a loaded signature does not, and a kernel may end the process."""
+    spec, encoded = images(image.shape[-1], "images"), tf.TensorSpec([None], tf.string, name="image_bytes")
+
+    @tf.function(input_signature=[spec])
     def serve_images(images: tf.Tensor) -> Mapping[str, tf.Tensor]:
-        return outputs(images)
+        return outputs(tf.ensure_shape(images, spec.shape))
 
-    @tf.function(input_signature=[tf.TensorSpec([None], tf.string, name="image_bytes")])
+    @tf.function(input_signature=[tf.TensorSpec(spec.shape, tf.uint8, name="images")])
+    def serve_uint8(images: tf.Tensor) -> Mapping[str, tf.Tensor]:
+        return outputs(tf.cast(tf.ensure_shape(images, spec.shape), tf.float32) / 255)
+
+    @tf.function(input_signature=[encoded])
     def serve_bytes(image_bytes: tf.Tensor) -> Mapping[str, tf.Tensor]:
-        return outputs(image_bytes_lib.decoded(image_bytes, preprocess, image))
+        files = tf.ensure_shape(image_bytes, encoded.shape)
+        return outputs(image_bytes_lib.decoded(files, preprocess, image))
 
-    return {"serving_default": serve_images, "serving_bytes": serve_bytes}
+    return {"serving_default": serve_images, "serving_uint8": serve_uint8, "serving_bytes": serve_bytes}

@@ -178,25 +178,30 @@ def check_fine_tuning(export: Export) -> str:
 
 
 def check_signatures(export: Export) -> str:
-    """The float signatures equal the call; a classifier's probabilities are the softmax of its logits."""
-    names = set(export.model.signatures)
-    expected = {"serving_default"}
-    if export.takes_images:
-        expected |= {"serving_bytes"}
-    if export.facts["model"] == "encoder":
-        expected |= {"image_feature_vector"}
+    """Signatures of numbers equal the call; a classifier's probabilities are the softmax of its logits."""
+    names, expected = set(export.model.signatures), _expected_signatures(export)
     if names != expected:
         raise CheckFailed(f"found {sorted(names)}, expected {sorted(expected)}")
     arguments = {"projection_head": "representations", "text_encoder": "texts"}
     argument = arguments.get(export.facts["model"], "images")
     for name in sorted(names - {"serving_bytes"}):
         for index in range(export.num_cases):
-            inputs = tf.constant(export.arrays[f"inputs_{index}"])
-            answer = export.model.signatures[name](**{argument: inputs})
+            inputs = export.arrays[f"inputs_{index}"]
+            if name == "serving_uint8":
+                inputs = np.round(inputs * 255).astype(np.uint8)
+            answer = export.model.signatures[name](**{argument: tf.constant(inputs)})
             _require_close(answer["default"], export.arrays[f"inference_{index}"], f"{name}, input {index}")
             if export.facts["model"] == "classifier":
                 _require_close(answer["probabilities"], tf.nn.softmax(answer["default"]), "probabilities")
     return ", ".join(sorted(names))
+
+
+def _expected_signatures(export: Export) -> set[str]:
+    """Those that export.json names; an older one has none, and its export no uint8."""
+    if "signatures" in export.facts:
+        return set(export.facts["signatures"])
+    of_images = {"serving_default", "serving_bytes"} if export.takes_images else {"serving_default"}
+    return of_images | ({"image_feature_vector"} if export.facts["model"] == "encoder" else set())
 
 
 def check_bytes(export: Export) -> str:

@@ -11,8 +11,12 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from export import formats
+from export.formats import CONVERTED
 from export.parts import Models
+from export.samples import Samples
 from export.saved_model import export_models
+from tf_simclr.errors import UsageError
 from tf_simclr.models import LinearClassifier, ProjectionHead, ResNet
 
 STEP = 1000
@@ -81,6 +85,45 @@ def small(models: Models, monkeypatch: pytest.MonkeyPatch) -> Models:
     return dataclasses.replace(
         models, encoder=OneLayer(), image_size=4, projection_head=None, classifier=None, head_layer=0
     )
+
+
+@pytest.fixture(scope="session")
+def samples() -> Samples:
+    """Grey levels in three classes; the last image has no label."""
+    generator = np.random.default_rng(0)
+    labels = np.arange(41) % 3
+    images = (generator.random((41, 8, 8, 3)) + labels[:, None, None, None]) / 4
+    labels[-1] = -1
+    batches = tf.data.Dataset.from_tensor_slices({"image": images.astype(np.float32), "label": labels}).batch(
+        16
+    )
+    return Samples(batches, batches, "grey test")
+
+
+@pytest.fixture(scope="session")
+def one_layer(models: Models) -> Models:
+    """A classifier on the first layer of a head, on an encoder of one layer."""
+    encoder, head, classifier = OneLayer(), ProjectionHead(out_dim=4), LinearClassifier(3)
+    classifier(head.layer_outputs(encoder(tf.zeros([1, 4, 4, 3])))[1])
+    randomize(encoder, head, classifier)
+    parts = {"encoder": encoder, "projection_head": head, "classifier": classifier}
+    return dataclasses.replace(models, **parts, image_size=8)
+
+
+@pytest.fixture(scope="session")
+def converted(one_layer: Models, samples: Samples, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The output folder of every part in every converted format whose package is here."""
+    folder = tmp_path_factory.mktemp("converted")
+    export_models(one_layer, str(folder), formats=[name for name in CONVERTED if here(name)], samples=samples)
+    return folder
+
+
+def here(name: str) -> bool:
+    try:
+        formats.check([name])
+    except UsageError:
+        return False
+    return True
 
 
 @tf.keras.utils.register_keras_serializable(package="tests")

@@ -15,6 +15,8 @@ import pytest
 import tensorflow as tf
 
 from export.__main__ import define_flags, main
+from tests.small_runs import folder_of
+from tf_simclr.config import Config
 
 ROOT = Path(__file__).resolve().parents[2]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -43,6 +45,11 @@ def test_help_answers_at_once_without_tensorflow():
         (["--verify=DIR", "--output_dir=OUT"], "without --checkpoint"),
         (["--checkpoint=/nowhere/run", "--output_dir=OUT"], "/nowhere/run"),
         (["--checkpoint=/nowhere/run", "--output_dir=OUT", "--format=coreml"], "coreml"),
+        (["--checkpoint=RUN", "--output_dir=OUT", "--format=onnx", "--input_size=x"], "--input_size=x: give"),
+        (["--checkpoint=RUN", "--output_dir=OUT", "--format=onnx", "--input_size=0"], "--input_size=0: must"),
+        (["--checkpoint=RUN", "--output_dir=OUT", "--input_size=32"], "--input_size is for TFLite and ONNX"),
+        (["--checkpoint=RUN", "--output_dir=OUT", "--input_batch=1"], "--input_batch is for TFLite and ONNX"),
+        (["--checkpoint=RUN", "--output_dir=OUT", "--format=onnx", "--input_batch=-1"], "input_batch"),
         (["--verify=/nowhere/exports"], "/nowhere/exports"),
     ],
 )
@@ -96,20 +103,65 @@ def test_readme_for_keras_3_trains_everything(exports: Path):
     assert done.returncode == 0, done.stderr
 
 
-def test_rest_request_of_the_page_is_what_the_signature_takes(exports: Path):
-    (command,) = (block for block in re.findall(r"```sh\n(.*?)```", PAGE, re.S) if "curl" in block)
-    image = tf.io.encode_base64(tf.io.encode_png(tf.zeros([40, 40, 3], tf.uint8))).numpy().decode()
-    words = shlex.split(command.replace('"$(base64 -w0 cat.jpg)"', image).replace("\\\n", ""))
-    request = json.loads(words[words.index("-d") + 1])
-    (instance,) = request["instances"]
-    content = tf.io.decode_base64(instance["image_bytes"]["b64"])
-    model = tf.saved_model.load(str(exports / "classifier" / "1000"))
-    answer = model.signatures[request["signature_name"]](image_bytes=content[tf.newaxis])
-    assert answer["probabilities"].shape == [1, 3]
+MIXED = """
+import tensorflow as tf
+import tensorflow_hub as hub
+tf.keras.mixed_precision.set_global_policy("mixed_bfloat16")
+layer = {layer}
+model = tf.keras.Sequential([layer, tf.keras.layers.Dense(10)])
+logits = model(tf.random.uniform([8, 32, 32, 3]))
+"""
+
+
+def test_hub_layer_under_mixed_precision_is_told_its_type(exports: Path):
+    pytest.importorskip("tensorflow_hub", reason="needs requirements-hub.txt")
+    (layer,) = re.findall(r"^(hub\.KerasLayer\(.*dtype=.*\))$", PAGE, re.M)
+    names: dict[str, object] = {}
+    exec(MIXED.format(layer=layer.replace('"exports/', f'"{exports}/')), names)
+    assert names["logits"].dtype == tf.bfloat16
+    with pytest.raises(ValueError, match="dtype=bfloat16"):  # what the page says of the layer without
+        exec(
+            MIXED.format(layer=layer.replace('"exports/', f'"{exports}/').replace(', dtype="float32"', "")),
+            {},
+        )
+
+
+KERAS_3_MIXED = """
+import keras, numpy as np
+keras.mixed_precision.set_dtype_policy("mixed_bfloat16")
+encoder = {layer}
+model = keras.Sequential([keras.Input([32, 32, 3]), encoder, keras.layers.Dense(10)])
+assert model(np.zeros([2, 32, 32, 3], "float32")).shape == (2, 10)
+assert encoder(np.zeros([2, 32, 32, 3], "float32")).dtype == "float32"
+"""
+
+
+def test_keras_3_layer_under_mixed_precision_is_told_its_type(exports: Path):
+    python = os.environ.get("TF_SIMCLR_NEWER_PYTHON", sys.executable)
+    if sys.version_info < (3, 12) and python == sys.executable:
+        pytest.skip("needs a Python with Keras 3: set TF_SIMCLR_NEWER_PYTHON")
+    env = {name: value for name, value in os.environ.items() if name != "TF_USE_LEGACY_KERAS"}
+    (layer,) = re.findall(r"^(keras\.layers\.TFSMLayer\(\n(?:    .*\n)+\))$", PAGE, re.M)
+    code = KERAS_3_MIXED.format(layer=layer.replace('"exports/', f'"{exports}/'))
+    done = subprocess.run([python, "-c", code], env=env, check=False, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.slow
+def test_the_drop_of_a_run_is_printed_and_kept(pretrained: Config, tmp_path: Path, capsys):
+    flags = [f"--checkpoint={folder_of(pretrained)}", f"--output_dir={tmp_path}", "--format=tflite_int8"]
+    assert main([*flags, "--input_size=10", "--input_batch=4"]) == 0
+    (line,) = (
+        line for line in capsys.readouterr().out.splitlines() if line.startswith("classifier_tflite_int8:")
+    )
+    facts = json.loads((tmp_path / "classifier_tflite_int8" / "6" / "export.json").read_text())
+    assert facts["input_shape"] == [4, 10, 10, 3]
+    assert f"top-1 of 360 images (digits test): live {facts['drop']['live_top1']:.2f} %" in line
+    assert facts["drop"]["cosine"] > 0.9
 
 
 def test_commands_of_the_page_parse():
     commands = re.findall(r"^python -m export (.*)$", PAGE, re.M)
-    assert len(commands) == 2
+    assert len(commands) == 7
     for command in commands:
         assert define_flags()(["export", *shlex.split(command)]) == ["export"]

@@ -35,6 +35,29 @@ def test_no_example_gives_no_row_of_every_output(exports: Path, model: str) -> N
     assert loaded(none).shape == loaded.serve(none).shape == [0, width]
 
 
+@pytest.mark.parametrize("signature", ["serving_default", "serving_uint8", "serving_bytes"])
+def test_an_input_of_another_shape_is_refused_before_a_kernel_sees_it(exports: Path, signature: str) -> None:
+    served = tf.saved_model.load(str(exports / "encoder" / "1000")).signatures[signature]
+    if signature == "serving_bytes":
+        wrong = [{"image_bytes": tf.constant("abc")}, {"image_bytes": tf.constant([["abc"]])}]
+    else:
+        dtype = tf.float32 if signature == "serving_default" else tf.uint8
+        wrong = [{"images": tf.zeros(shape, dtype)} for shape in ([32, 32, 3], [2, 32, 32, 1], [32])]
+    for inputs in wrong:
+        with pytest.raises(tf.errors.InvalidArgumentError, match=r"is not compatible with expected shape \["):
+            served(**inputs)
+
+
+def test_no_image_to_train_on_is_said_so(exports: Path) -> None:
+    encoder = tf.saved_model.load(str(exports / "encoder" / "1000"))
+    before = [variable.numpy() for variable in encoder.variables]
+    for call in (lambda none: encoder(none, training=True), encoder.serve_training):
+        with pytest.raises(tf.errors.InvalidArgumentError, match="training=True needs an image at least"):
+            call(tf.zeros([0, 32, 32, 3]))
+    for variable, value in zip(encoder.variables, before, strict=True):
+        np.testing.assert_array_equal(variable, value)
+
+
 def png_bomb() -> bytes:
     """20,000 x 20,000 black pixels of a bit each, 50 kB."""
 

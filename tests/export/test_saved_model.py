@@ -76,6 +76,17 @@ def test_classifier_reads_the_chosen_head_layer(exports: Path, models: Models):
     close(served["probabilities"], tf.nn.softmax(logits))
 
 
+@pytest.mark.parametrize("model", ["encoder", "classifier"])
+def test_uint8_images_are_those_of_0_to_255(exports: Path, model: str):
+    signatures = load(exports, model).signatures
+    pixels = np.random.default_rng(0).integers(0, 256, [3, 40, 28, 3]).astype(np.uint8)
+    found = signatures["serving_uint8"](images=tf.constant(pixels))
+    expected = signatures["serving_default"](images=tf.constant(pixels / np.float32(255)))
+    assert found.keys() == expected.keys()
+    for name, value in expected.items():
+        close(found[name], value)
+
+
 def test_class_names_are_in_the_assets(exports: Path, models: Models):
     path = load(exports, "classifier").class_names.asset_path.numpy().decode()
     assert Path(path).read_text(encoding="utf-8").splitlines() == list(models.class_names)
@@ -355,4 +366,4 @@ def test_warm_up_requests_are_answered(exports: Path):
         assert model.signatures[request.model_spec.signature_name](**inputs)["default"].shape == [1, 3]
         assert request.model_spec.name == "classifier"
         names.add(request.model_spec.signature_name)
-    assert names == {"serving_default", "serving_bytes"}
+    assert names == {"serving_default", "serving_uint8", "serving_bytes"}

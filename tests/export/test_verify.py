@@ -263,6 +263,19 @@ def test_a_process_with_the_training_code_is_no_proof(small: Models, tmp_path: P
     assert "tf_simclr" in line
 
 
+@pytest.mark.parametrize(
+    ("model", "signatures"),
+    [
+        ("encoder", {"serving_default", "serving_bytes", "image_feature_vector"}),
+        ("projection_head", {"serving_default"}),
+        ("classifier", {"serving_default", "serving_bytes"}),
+    ],
+)
+def test_an_older_export_has_no_signature_of_uint8(tmp_path: Path, model: str, signatures: set[str]):
+    older = verify.Export(tmp_path, {"model": model}, {}, None)
+    assert verify._expected_signatures(older) == signatures
+
+
 def test_largest_number_counts(tmp_path: Path):
     for number in ("9", "10", ".11-abc"):
         (tmp_path / number).mkdir()
