@@ -98,6 +98,15 @@ def load_parts(prefix: str, parts: Mapping[str, tf.keras.layers.Layer], config: 
         UsageError: when the checkpoint cannot be read or does not fit, with what differs.
     """
     misfit.require_fit(prefix, parts, config)
+    fill(prefix, **parts)
+
+
+def fill(prefix: str, **parts: tf.Module | tf.train.Checkpoint) -> None:
+    """Fills every variable of these attributes of the checkpoint's model.
+
+    Raises:
+        UsageError: the checkpoint cannot be read.
+    """
     holder = tf.train.Checkpoint(model=tf.train.Checkpoint(**parts))
     try:
         status = holder.restore(prefix)

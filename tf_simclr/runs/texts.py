@@ -11,8 +11,9 @@ from tf_simclr.config.stored import run_of
 from tf_simclr.errors import UsageError
 from tf_simclr.methods.clip import CLIP, Tokens
 from tf_simclr.networks.text_encoder import LogitScale, TextEncoder, Tokenizer
+from tf_simclr.runs import checkpoints
 from tf_simclr.runs.folder import RunFolder
-from tf_simclr.runs.prefixes import UNREADABLE, unreadable, variable_shapes
+from tf_simclr.runs.prefixes import variable_shapes
 
 NAME = "vocabulary.txt"
 
@@ -62,12 +63,5 @@ def load(checkpoint: str, prefix: str) -> Texts | None:
     encoder = method.text_encoder(tokenizer.num_tokens, out_dim)
     scale = LogitScale()
     scale(tf.zeros([1]))
-    state = tf.train.Checkpoint(text_encoder=encoder, logit_scale=scale)
-    holder = tf.train.Checkpoint(model=tf.train.Checkpoint(state=state))
-    try:
-        status = holder.restore(prefix)
-        status.assert_existing_objects_matched()
-    except UNREADABLE as error:
-        raise unreadable(prefix, error) from error
-    status.expect_partial()
+    checkpoints.fill(prefix, state=tf.train.Checkpoint(text_encoder=encoder, logit_scale=scale))
     return Texts(tokenizer, encoder, scale)
