@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import json
-from collections.abc import Callable
+import signal
+import sys
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +16,8 @@ import pytest
 
 from tf_simclr import pretrain
 from tf_simclr.config import Config
+from tf_simclr.errors import Interrupted
+from tf_simclr.training import callbacks
 
 Make = Callable[..., Config]
 TINY = {
@@ -47,6 +52,22 @@ def pretrained(tiny: Make) -> Config:
     config = tiny()
     pretrain.pretrain(config)
     return config
+
+
+@contextlib.contextmanager
+def stopped_at(stop: int, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """SIGTERM comes in the middle of step `stop` of the training within, which is to save it and end."""
+
+    class Saver(callbacks.Saver):
+        def on_steps(self, before: int, step: int, logs: Mapping[str, float]) -> None:
+            if step == stop:
+                signal.raise_signal(signal.SIGTERM)
+            super().on_steps(before, step, logs)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(sys.modules["tf_simclr.training.fit"], "Saver", Saver)
+        with pytest.raises(Interrupted, match=f"stopped and saved at step {stop} of"):
+            yield
 
 
 def folder_of(config: Config) -> Path:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import signal
-import sys
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -11,20 +9,12 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tests.small_runs import Make, folder_of, result_of, rows_of, write_images
+from tests.small_runs import Make, folder_of, result_of, rows_of, stopped_at, write_images
 from tf_simclr import finetune, pretrain, runs
 from tf_simclr.config import Config
 from tf_simclr.data.records import MemorySource
-from tf_simclr.errors import Interrupted, UsageError
+from tf_simclr.errors import UsageError
 from tf_simclr.protocols import predictions
-from tf_simclr.training import callbacks
-
-
-class StopAfterThree(callbacks.Saver):
-    def on_steps(self, before: int, step: int, logs: dict[str, float]) -> None:
-        if step == 4:
-            signal.raise_signal(signal.SIGTERM)
-        super().on_steps(before, step, logs)
 
 
 @pytest.mark.slow
@@ -42,10 +32,8 @@ def test_selection_and_probes_resume_to_the_same_end(
     ]
     for command, (whole, stopped), table in pairs:
         command(whole)
-        with monkeypatch.context() as patched:
-            patched.setattr(sys.modules["tf_simclr.training.fit"], "Saver", StopAfterThree)
-            with pytest.raises(Interrupted):
-                command(stopped)
+        with stopped_at(4, monkeypatch):
+            command(stopped)
         command(stopped)
         assert (folder_of(stopped) / table).read_text() == (folder_of(whole) / table).read_text()
         assert result_of(stopped)["top1"] == result_of(whole)["top1"]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -10,14 +9,13 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tests.small_runs import assert_same_run, folder_of, rows_of, weights_of
-from tests.training.test_resuming import StopAfter
+from tests.small_runs import assert_same_run, folder_of, rows_of, stopped_at, weights_of
 from tf_simclr import inputs, pretrain
 from tf_simclr.config import Config, Steps
 from tf_simclr.data import open_source
 from tf_simclr.data.device_views import bytes_at_work
 from tf_simclr.devices import memory
-from tf_simclr.errors import Interrupted, UsageError
+from tf_simclr.errors import UsageError
 from tf_simclr.inputs import feeding
 from tf_simclr.runs import build
 
@@ -49,10 +47,8 @@ def test_an_interrupted_run_goes_on_to_the_same_end(
     fed: Config, tiny: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     config = tiny(feed="device")
-    with monkeypatch.context() as patched:
-        patched.setattr(sys.modules["tf_simclr.training.fit"], "Saver", StopAfter)
-        with pytest.raises(Interrupted, match="step 2 of 6"):
-            pretrain.pretrain(config)
+    with stopped_at(2, monkeypatch):
+        pretrain.pretrain(config)
     pretrain.pretrain(config)
     assert_same_run(folder_of(config), folder_of(fed))
 

@@ -19,14 +19,14 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tests.small_runs import TINY, assert_same_run, folder_of, result_of, weights_of
+from tests.small_runs import TINY, assert_same_run, folder_of, result_of, stopped_at, weights_of
 from tf_simclr import cli, finetune, inputs, pretrain
 from tf_simclr.config import Config, Steps, flags
 from tf_simclr.errors import Diverged, Interrupted, UsageError
 from tf_simclr.protocols import from_scratch
 from tf_simclr.runs import ledger, lock, prefixes
 from tf_simclr.runs.folder import RunFolder
-from tf_simclr.training import callbacks, selection
+from tf_simclr.training import selection
 
 ROOT = Path(__file__).resolve().parents[2]
 Make = Callable[..., Config]
@@ -180,22 +180,11 @@ def test_a_mended_rate_goes_on_from_the_last_good_checkpoint(tiny: Make) -> None
         pretrain.pretrain(config.replace(learning_rate=0.02))
 
 
-class StopAfter(callbacks.Saver):
-    """Has SIGTERM come in the middle of the third step."""
-
-    def on_steps(self, before: int, step: int, logs: dict[str, float]) -> None:
-        if step == 3:
-            signal.raise_signal(signal.SIGTERM)
-        super().on_steps(before, step, logs)
-
-
 @pytest.mark.slow
 def test_steps_left_out_are_counted_over_interruptions(tiny: Make, monkeypatch: pytest.MonkeyPatch) -> None:
     config, whole = (tiny(**{**DIVERGING, "skip_nonfinite_steps": 5}) for _ in range(2))
-    with monkeypatch.context() as patched:
-        patched.setattr(sys.modules["tf_simclr.training.fit"], "Saver", StopAfter)
-        with pytest.raises(Interrupted):
-            pretrain.pretrain(config)
+    with stopped_at(3, monkeypatch):
+        pretrain.pretrain(config)
     for one in (config, whole):
         pretrain.pretrain(one)
         assert result_of(one)["skipped_nonfinite_steps"] == 5

@@ -18,10 +18,10 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tests.small_runs import assert_same_run, weights_of
+from tests.small_runs import assert_same_run, stopped_at, weights_of
 from tf_simclr import finetune, linear_eval, pretrain
 from tf_simclr.config import Config, Steps, flags
-from tf_simclr.errors import Interrupted, UsageError
+from tf_simclr.errors import UsageError
 from tf_simclr.runs import prefixes
 from tf_simclr.runs.folder import RunFolder
 from tf_simclr.training import callbacks
@@ -38,15 +38,6 @@ def copy_of(run: Config, other: Config) -> Config:
     """`other`, a run of the same flags, with what `run` left in its folder."""
     shutil.copytree(run.run.model_dir, other.run.model_dir, dirs_exist_ok=True)
     return other
-
-
-class StopAfter(callbacks.Saver):
-    """Has SIGTERM come in the middle of the second step."""
-
-    def on_steps(self, before: int, step: int, logs: dict[str, float]) -> None:
-        if step == 2:
-            signal.raise_signal(signal.SIGTERM)
-        super().on_steps(before, step, logs)
 
 
 def test_a_signal_during_the_agreement_of_workers_is_not_lost(tmp_path: Path) -> None:
@@ -69,10 +60,8 @@ def test_an_interrupted_run_goes_on_to_the_same_end(
     tiny: Make, pretrained: Config, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     config = tiny()
-    with monkeypatch.context() as patched:
-        patched.setattr(sys.modules["tf_simclr.training.fit"], "Saver", StopAfter)
-        with pytest.raises(Interrupted, match="step 2 of 6"):
-            pretrain.pretrain(config)
+    with stopped_at(2, monkeypatch):
+        pretrain.pretrain(config)
     assert prefixes.step_of(prefixes.find(config.run.model_dir)) == 2
     earlier = json.loads((folder_of(config) / "timing.json").read_text())["wall_seconds"]
     pretrain.pretrain(config)
@@ -90,10 +79,8 @@ def test_supervised_training_with_colours_goes_on_to_the_same_end(
     options = {"augment": "simclr", "color_jitter_strength": 0.5, "optimizer": "nesterov"}
     whole, config = tiny("finetune", **options), tiny("finetune", **options)
     finetune.finetune(whole)
-    with monkeypatch.context() as patched:
-        patched.setattr(sys.modules["tf_simclr.training.fit"], "Saver", StopAfter)
-        with pytest.raises(Interrupted, match="step 2 of 6"):
-            finetune.finetune(config)
+    with stopped_at(2, monkeypatch):
+        finetune.finetune(config)
     finetune.finetune(config)
     assert_same_run(folder_of(config), folder_of(whole))
     plain = tiny("finetune", **{**options, "augment": "crop"})
