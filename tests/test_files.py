@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import errno
 import os
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,8 @@ import pytest
 import tensorflow as tf
 from etils import epath
 
-from tf_simclr.files import write_csv, write_npz, write_whole
+from tf_simclr.errors import Interrupted, UsageError
+from tf_simclr.files import require_writable, write_csv, write_npz, write_whole, writing
 
 ARRAYS = {"numbers": np.arange(5), "names": np.array(["a", "bc"]), "none": np.zeros([0, 3])}
 
@@ -86,3 +88,22 @@ def test_a_file_that_could_not_be_finished_leaves_the_old_one(tmp_path: Path) ->
     with np.load(str(path)) as stored:
         assert set(stored) == set(ARRAYS)
     assert [file.name for file in tmp_path.iterdir()] == ["a.npz"]
+
+
+@pytest.mark.parametrize(
+    ("number", "kind", "words"),
+    [(errno.EACCES, UsageError, "--output=x: cannot be written"), (errno.ENOSPC, Interrupted, "no space")],
+)
+def test_what_cannot_be_written_is_a_mistake_and_a_full_disk_an_interruption(
+    number: int, kind: type[Exception], words: str
+) -> None:
+    with pytest.raises(kind, match=words), writing("--output=x"):
+        raise OSError(number, os.strerror(number))
+
+
+def test_finding_out_leaves_the_folder_and_nothing_in_it(tmp_path: Path) -> None:
+    require_writable("--output=x", epath.Path(tmp_path / "a" / "b"))
+    assert not list((tmp_path / "a" / "b").iterdir())
+    (tmp_path / "file").touch()
+    with pytest.raises(UsageError, match="--output=x: cannot be written"):
+        require_writable("--output=x", epath.Path(tmp_path / "file" / "b"))

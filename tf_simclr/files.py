@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from etils import epath
 
-from tf_simclr.errors import UsageError
+from tf_simclr.errors import Interrupted, UsageError
 
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 _FULL_WORDS = r"no space left|quota exceeded|file too large"  # of TensorFlow, which has codes of its own
@@ -71,16 +71,19 @@ def writing(flag: str) -> Iterator[None]:
 
     Raises:
         UsageError: it cannot be written.
+        Interrupted: there is no space.
     """
     try:
         yield
     except Exception as error:  # of a remote one, TensorFlow's own, which is not imported here
+        if out_of_space(error):
+            raise Interrupted(f"{flag}: no space is left there; make some") from error
         reason = getattr(error, "strerror", None) or " ".join(str(error).split())[:200]
         raise UsageError(f"{flag}: cannot be written ({reason})") from error
 
 
 def require_writable(flag: str, folder: epath.Path) -> None:
-    """Makes a folder, and finds out whether files can be made in it; UsageError as of `writing`."""
+    """Makes a folder, and finds out whether files can be made in it; raises what `writing` does."""
     with writing(flag):
         folder.mkdir(parents=True, exist_ok=True)
         probe = folder / f".{uuid.uuid4().hex}.partial"

@@ -11,9 +11,9 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from etils import epy
+from etils import epath, epy
 
-from tf_simclr import cli
+from tf_simclr import cli, files
 from tf_simclr.config import Config, groups
 from tf_simclr.config.flags import Command
 from tf_simclr.errors import UsageError
@@ -43,10 +43,7 @@ def record(config: Config) -> dict[str, int]:
         raise UsageError("--frames_dir is required: the folder to write, as frames/cartpole")
     if not wanted.environment:
         raise UsageError("--environment is required: gymnasium's name, as CartPole-v1")
-    try:
-        counts = _record(Path(wanted.frames_dir), wanted)
-    except OSError as error:
-        raise UsageError(f"--frames_dir={wanted.frames_dir}: cannot be written ({error.strerror})") from error
+    counts = _record(Path(wanted.frames_dir), wanted)
     said = ", ".join(f"{count:,} images in {split}" for split, count in counts.items())
     print(f"record: {wanted.environment}: {said}; --dataset=folder:{wanted.frames_dir}")
     return counts
@@ -55,6 +52,8 @@ def record(config: Config) -> dict[str, int]:
 def _record(folder: Path, wanted: groups.Recording) -> dict[str, int]:
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise UsageError(f"--frames_dir={folder}: is not empty; give another folder, or delete it")
+    whole = folder.resolve()
+    files.require_writable(f"--frames_dir={folder}", epath.Path(whole.parent))
     episodes = recording.Episodes(
         environments.make(wanted.environment),
         wanted.episode_steps,
@@ -63,7 +62,6 @@ def _record(folder: Path, wanted: groups.Recording) -> dict[str, int]:
         wanted.start_spread,
         wanted.recording_seed,
     )
-    whole = folder.resolve()
     partial = whole.with_name(f".{whole.name}.partial")
     shutil.rmtree(partial, ignore_errors=True)
     try:

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from etils import epy
+from etils import epath, epy
 
 from tf_simclr import cli, files
 from tf_simclr.config import Config
@@ -31,7 +31,7 @@ def shrink(config: Config) -> shrinking.Written | None:
     """Writes --output_dir; None where it is there already. All splits, whatever --eval_split says."""
     root, folder = _places(config)
     config = config.replace(holdout=0.0, eval_split="", cache_dataset=False, cache_dir="")
-    _require_writable(folder)
+    files.require_writable(f"--output_dir={folder}", epath.Path(folder.parent))
     sources = inputs.every_split(config)
     settings = _settings(config, {source.split: source.version for source in sources})
     if shrinking.is_whole(folder, settings):
@@ -68,15 +68,6 @@ def _places(config: Config) -> tuple[str, Path]:
     if Path(os.path.abspath(root)) in (folder, *folder.parents):
         raise UsageError(f"--output_dir={output} lies in --dataset; give a folder beside it")
     return root, folder
-
-
-def _require_writable(folder: Path) -> None:
-    """Whether a folder can be made beside it; UsageError where it cannot."""
-    probe = folder.with_name(f".{folder.name}.probe") if folder.name else folder
-    with files.writing(f"--output_dir={folder}"):
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        probe.mkdir(exist_ok=True)
-        probe.rmdir()
 
 
 def _settings(config: Config, versions: dict[str, str]) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import errno
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -117,4 +118,16 @@ def test_a_recording_that_fails_leaves_nothing(monkeypatch: pytest.MonkeyPatch, 
     monkeypatch.setattr(environments, "frame", fall)
     with pytest.raises(RuntimeError, match="fell"):
         recorded(tmp_path / "f")
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_full_disk_is_an_interruption_and_leaves_nothing(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def full(*_: Any) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(Image.Image, "save", full)
+    assert record.main(["--environment=CartPole-v1", f"--frames_dir={tmp_path / 'f'}"]) == 75
+    assert "no space is left" in capsys.readouterr().err
     assert not list(tmp_path.iterdir())
