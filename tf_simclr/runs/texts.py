@@ -1,11 +1,12 @@
-"""The text encoder of a run by CLIP, and the words that it knows: vocabulary.txt in the run folder."""
+"""The text encoder of a run by CLIP, or a method made of it, and its words: vocabulary.txt in the folder."""
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import tensorflow as tf
 
+from tf_simclr import methods
 from tf_simclr.config import stored
 from tf_simclr.config.stored import run_of
 from tf_simclr.errors import UsageError
@@ -55,9 +56,9 @@ def load(checkpoint: str, prefix: str) -> Texts | None:
     """
     path = run_of(checkpoint) / NAME
     own = dict(stored.read_tree(path.parent).get("method", {}))
-    if own.pop("name", "") != "clip" or not path.exists():
+    if not path.exists() or "name" not in own:
         return None
-    method, words = CLIP(**own), path.read_text().split("\n")[:-1]
+    method, words = cast(CLIP, methods.find(own.pop("name"))(**own)), path.read_text().split("\n")[:-1]
     tokenizer = Tokenizer(words, method.text_length)
     out_dim = variable_shapes(prefix)["state/text_encoder/projection/kernel"][1]
     encoder = method.text_encoder(tokenizer.num_tokens, out_dim)
